@@ -1,0 +1,250 @@
+"""Images with masks from a COCO folder or any folder of images, as a LightningDataModule."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules import transforms
+from datamodules.sampling import Counter, EpochSampler, FixedSampler, Key, sample_rng
+from icm.errors import UserError
+from icm.images import ImageError, list_images, read_image
+from icm.masks.base import MaskReader, Masks, Split
+from icm.masks.edges import MaskError
+
+log = logging.getLogger(__name__)
+
+# An image that cannot be read is replaced by another; after this many in a row the data set itself is at fault.
+_MAX_REPLACEMENTS = 20
+
+
+class DataError(UserError):
+    """A data set that is missing or cannot be used; the message names path or setting and the remedy."""
+
+
+class MaskedImages(Dataset):
+    """Images of one split with their masks.
+
+    ``dataset[index, epoch]`` is {"image": float32 (3, crop, crop) in [0, 1], "mask": float32 (1, crop, crop) of 0 and
+    1, "name": str}. With ``augment`` the crop is random (after the optional resize, before the flip), otherwise the
+    middle. An unreadable image is named in a warning, counted in ``damaged``, and replaced by another one drawn at
+    random. ``bare`` counts samples whose mask is empty.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        names: list[str],
+        reader: MaskReader,
+        crop: int,
+        seed: int,
+        augment: bool,
+        flip: bool = True,
+        scale: Sequence[float] | None = None,
+    ):
+        self.folder, self.names, self.reader = folder, names, reader
+        self.crop, self.seed, self.augment, self.flip = crop, seed, augment, flip
+        self.scale = tuple(scale) if scale else None
+        self.samples, self.damaged, self.bare = Counter(), Counter(), Counter()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, key: int | Key) -> dict[str, torch.Tensor | str]:
+        key = key if isinstance(key, tuple) else (key, 0)
+        index = key[0]
+        for attempt in range(_MAX_REPLACEMENTS):
+            rng = sample_rng(self.seed, key, attempt)
+            if attempt:
+                index = int(rng.integers(len(self.names)))
+            try:
+                image, mask = self.load(self.names[index])
+            except (ImageError, MaskError) as error:
+                log.warning("replaced by another image: %s", error)
+                self.damaged.add()
+                continue
+            return self._sample(image, mask, self.names[index], rng)
+        raise DataError(
+            f"{self.folder}: {_MAX_REPLACEMENTS} images in a row could not be read, last {self.names[index]}"
+        )
+
+    def load(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """One whole image, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8 of 0 and 1. ImageError, MaskError."""
+        image = read_image(self.folder / name)
+        return image, self.reader.read(name, *image.shape[:2])
+
+    def _sample(self, image: np.ndarray, mask: np.ndarray, name: str, rng: np.random.Generator) -> dict:
+        if self.augment:
+            if self.scale:
+                image, mask = transforms.random_resize(image, mask, *self.scale, rng)
+            image, mask = transforms.random_crop(image, mask, self.crop, rng)
+            if self.flip:
+                image, mask = transforms.random_flip(image, mask, rng)
+        else:
+            image, mask = transforms.centre_crop(image, mask, self.crop)
+        self.samples.add()
+        if not mask.any():
+            self.bare.add()
+        pixels, weights = transforms.to_tensors(image, mask)
+        return {"image": pixels, "mask": weights, "name": name}
+
+
+class MaskedDataModule(pl.LightningDataModule):
+    """The loaders of a training and a validation set that subclasses make in `setup` as ``train_set`` and ``val_set``.
+
+    A batch is {"image": float32 (B, 3, H, W) in [0, 1], "mask": float32 (B, 1, H, W) of 0 and 1, "name": list[str]}.
+    A sample depends on the seed, the epoch and its place in the set only: not on workers, processes or restarts.
+    """
+
+    def __init__(self, batch_size: int, val_batch_size: int, workers: int, seed: int):
+        super().__init__()
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("val_batch_size", val_batch_size, 1),
+            ("workers", workers, 0),
+        ):
+            if value < least:
+                raise DataError(f"data.{name}={value}: use {least} or more")
+        self.batch_size, self.val_batch_size, self.workers, self.seed = batch_size, val_batch_size, workers, seed
+        self.train_set: Dataset | None = None
+        self.val_set: Dataset | None = None
+
+    def train_dataloader(self) -> DataLoader:
+        # A smaller last batch would weigh its images more; it is kept only where there is no full one.
+        sampler = EpochSampler(self.train_set, *self._processes(), shuffle=True, seed=self.seed)
+        return self._loader(self.train_set, self.batch_size, sampler, drop_last=len(sampler) >= self.batch_size)
+
+    def val_dataloader(self) -> DataLoader:
+        sampler = FixedSampler(self.val_set, *self._processes(), shuffle=False)
+        return self._loader(self.val_set, self.val_batch_size, sampler, drop_last=False)
+
+    def teardown(self, stage: str) -> None:
+        for name, dataset in (("training", self.train_set), ("validation", self.val_set)):
+            if dataset is None or not dataset.samples.value:
+                continue
+            counts = (dataset.samples.value, dataset.bare.value, dataset.damaged.value)
+            log.info("%s data: %d samples, %d without any edge, %d unreadable images replaced", name, *counts)
+
+    def _processes(self) -> tuple[int, int]:
+        trainer = self.trainer
+        return (trainer.world_size, trainer.global_rank) if trainer is not None else (1, 0)
+
+    def _loader(self, dataset: Dataset, batch_size: int, sampler: EpochSampler, drop_last: bool) -> DataLoader:
+        # OpenCV's threads do not survive the fork of a worker, which would then wait for them for ever. One thread is
+        # also the right number, since each worker is one of many.
+        cv2.setNumThreads(1)
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            drop_last=drop_last,
+        )
+
+
+class CocoEdges(MaskedDataModule):
+    """A COCO folder (``train2017``, ``val2017``, ``annotations``), or any folder of images.
+
+    path: the data set's folder.
+    masks: a ``masks`` option (`icm.masks.base.Masks`).
+    train, val: folders of images below ``path``, searched recursively. ``val=None`` holds ``val_images`` images of
+        ``train`` out of training, drawn by ``seed``.
+    annotations: COCO instance file, below ``path`` or absolute; ``{split}`` stands for the name of the split's folder.
+    crop, val_crop: sides of the square crops, pixels. ``flip``: mirror half of the samples. ``scale``: None or
+        [low, high], the range of the random resize before the crop.
+    val_images: how many images validation uses (the first by name, or those held out); None: all, or 5 % when held out.
+
+    `DataError` when a folder is missing or holds no image; `MaskError` when masks are.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        masks: Masks,
+        train: str = "train2017",
+        val: str | None = "val2017",
+        annotations: str | None = "annotations/instances_{split}.json",
+        crop: int = 256,
+        val_crop: int = 256,
+        flip: bool = True,
+        scale: Sequence[float] | None = None,
+        val_images: int | None = None,
+        batch_size: int = 8,
+        val_batch_size: int = 8,
+        workers: int = 4,
+        seed: int = 0,
+    ):
+        super().__init__(batch_size, val_batch_size, workers, seed)
+        for name, value in (("crop", crop), ("val_crop", val_crop)):
+            if value < 1:
+                raise DataError(f"data.{name}={value}: use the side of a crop in pixels, such as 256")
+        if scale and not 0 < scale[0] <= scale[1]:
+            raise DataError(f"data.scale={list(scale)}: use [low, high] with 0 < low <= high, such as [0.5, 1.0]")
+        self.path, self.masks, self.train, self.val, self.annotations = path, masks, train, val, annotations
+        self.crop, self.val_crop, self.flip, self.scale, self.val_images = crop, val_crop, flip, scale, val_images
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.train_set is not None:
+            return
+        training = self.split(self.train)
+        validation = training if self.val is None else self.split(self.val)
+        names, val_names = self._names(training), self._names(validation)
+        reader = self.masks.open(training)
+        names = reader.usable(names)
+        if self.val is None:
+            val_reader = reader
+            names, val_names = _hold_out(names, self.val_images, self.seed, training.folder)
+        else:
+            val_reader = self.masks.open(validation)
+            val_names = val_reader.usable(val_names)[: self.val_images]
+        self.train_set = self._dataset(training, names, reader, augment=True)
+        self.val_set = self._dataset(validation, val_names, val_reader, augment=False)
+
+    def split(self, name: str) -> Split:
+        """The `Split` of the folder ``name`` below ``path``; `DataError` when it is not there."""
+        if not self.path:
+            raise DataError("data.path is not set: give the data set's folder, or use data=demo")
+        root = Path(self.path).expanduser()
+        if not root.is_dir():
+            raise DataError(
+                f"data.path={self.path}: no such folder; give the folder that holds {self.train}, or use data=demo"
+            )
+        folder = root / name
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder of images; check data.path, data.train and data.val")
+        annotations = root / self.annotations.format(split=folder.name) if self.annotations else None
+        return Split(root, name, folder, annotations)
+
+    def _names(self, split: Split) -> list[str]:
+        names = [path.relative_to(split.folder).as_posix() for path in list_images(split.folder)]
+        if not names:
+            raise DataError(f"{split.folder}: no images in this folder; check data.path")
+        return names
+
+    def _dataset(self, split: Split, names: list[str], reader: MaskReader, augment: bool) -> MaskedImages:
+        crop = self.crop if augment else self.val_crop
+        log.info("%s: %d images for %s", split.folder, len(names), "training" if augment else "validation")
+        return MaskedImages(split.folder, names, reader, crop, self.seed, augment, self.flip, self.scale)
+
+
+def _hold_out(names: list[str], count: int | None, seed: int, folder: Path) -> tuple[list[str], list[str]]:
+    """(training names, validation names), each in the order of ``names``.
+
+    Drawn by a hash of seed and name, so that the same image falls on the same side whatever else the folder holds.
+    """
+    count = max(1, len(names) // 20) if count is None else count
+    if not 0 < count < len(names):
+        raise DataError(
+            f"data.val_images={count}: {folder} has {len(names)} usable images; leave at least 1 for training"
+        )
+    order = sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
+    chosen = set(order[:count])
+    return [name for name in names if name not in chosen], [name for name in names if name in chosen]

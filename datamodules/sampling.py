@@ -1,0 +1,49 @@
+"""Which sample comes when, and with which randomness: the same for any number of workers and processes."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import DistributedSampler
+
+Key = tuple[int, int]
+
+
+class EpochSampler(DistributedSampler):
+    """Yields (index, epoch) keys, so that a dataset can derive a sample's randomness from them.
+
+    It is torch's DistributedSampler (one process is the case of one replica): Lightning leaves it in place and tells it
+    the epoch, each of n processes takes every n-th key of one shared order, and n processes with batch b see together
+    the very samples that one process with batch n x b sees.
+    """
+
+    def __iter__(self) -> Iterator[Key]:
+        return ((index, self.epoch) for index in super().__iter__())
+
+
+class FixedSampler(EpochSampler):
+    """An EpochSampler that stays in epoch 0: validation sees the same pixels every time."""
+
+    def set_epoch(self, epoch: int) -> None:
+        pass
+
+
+def sample_rng(seed: int, key: Key, attempt: int = 0) -> np.random.Generator:
+    """The generator of one sample; ``attempt`` counts replacements of unusable images."""
+    index, epoch = key
+    return np.random.default_rng([seed, epoch, index, attempt])
+
+
+class Counter:
+    """A number that a dataset's worker processes raise and the main process reads."""
+
+    def __init__(self) -> None:
+        self._value = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def add(self) -> None:
+        # Not locked: two workers may rarely count one event for two; the number is for a log line.
+        self._value += 1
+
+    @property
+    def value(self) -> int:
+        return int(self._value)

@@ -1,0 +1,124 @@
+"""Measure what coding does to faces: one codec at one operating point, or with -m a whole grid of them.
+
+python evaluate.py codec=vvc qp=37
+python evaluate.py -m codec=vvc qp=32,35,37,40
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from icm.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(cfg: DictConfig, directory: Path, sweep: Path | None = None):
+    """Run one job and write its result files, report and W&B record.
+
+    Args:
+        cfg: the composed configuration of conf/evaluate.yaml.
+        directory: the run directory; made when missing.
+        sweep: the folder of the sweep this job belongs to, if any. A job that repeats a finished cell of it is not
+            run again.
+
+    Returns:
+        The `icm.evaluation.results.Run`, of the earlier job when the cell is a repeat.
+    """
+    from icm import preflight, provenance
+    from icm.config import build
+    from icm.evaluation.cache import Cache, content_key
+    from icm.evaluation.pipeline import evaluate_faces, label_of
+    from icm.evaluation.results import load_runs, write_run
+    from icm.files import atomic_write
+
+    codec = build(cfg.codec)
+    source = build(cfg.faces)
+    detector = build(cfg.detector)
+    embedders = [build(embedder) for embedder in cfg.embedder.values()]
+    preflight.check(problem for part in (source, detector, *embedders) for problem in part.preflight())
+    resolved = OmegaConf.to_container(cfg, resolve=True)
+    cell = content_key(
+        codec=[codec.name, codec.parameters, codec.version],
+        faces=resolved["faces"],
+        detector=[detector.backend, detector.parameters, detector.version],
+        embedders=[[embedder.name, embedder.parameters, embedder.version] for embedder in embedders],
+        seed=cfg.seed,
+    )
+    for run in load_runs(sweep) if sweep else []:
+        if run.summary["cell"] == cell:
+            log.info("%s is already measured in %s: not repeated", label_of(codec), run.directory)
+            return run
+
+    directory.mkdir(parents=True, exist_ok=True)
+    atomic_write(directory / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+    run = evaluate_faces(
+        codec, source.images(), detector, embedders, Cache(cfg.cache), directory, seed=cfg.seed, workers=cfg.workers
+    )
+    run.summary.update(
+        source=source.name,
+        detector=detector.backend,
+        cell=cell,
+        seed=cfg.seed,
+        versions=provenance.versions(),
+        git_commit=provenance.git_commit(),
+    )
+    write_run(run)
+    if cfg.logger.name == "wandb":
+        from icm.report.wandb import log_run
+
+        options = {key: value for key, value in resolved["logger"].items() if key != "name"}
+        log_run(run, group=sweep.name if sweep else None, config=resolved, **options)
+    return run
+
+
+def report(run, directory: Path) -> None:
+    """Write the table and the report of a single run beside its results and print the table."""
+    from icm.report.html import write_report
+    from icm.report.tables import print_table, write_table
+
+    write_table([run], directory)
+    write_report([run], directory / "report.html")
+    print_table([run])
+    for entry in run.summary["skipped"]:
+        print(f"skipped {entry['image']}: {entry['reason']}")
+    print(f"results in {directory}\nreport     {directory / 'report.html'}")
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
+def main(cfg: DictConfig) -> None:
+    hydra_config = HydraConfig.get()
+    directory = Path(hydra_config.runtime.output_dir)
+    if hydra_config.mode == RunMode.RUN:
+        try:
+            report(evaluate(cfg, directory), directory)
+        except UserError as error:
+            sys.exit(f"evaluate.py: {error}")
+        except KeyboardInterrupt:
+            sys.exit("evaluate.py: interrupted; what was finished is cached, the same command goes on from there")
+        return
+    # In a sweep a failed job must not take the others along: icm.report.sweep ends the command with the list of
+    # failures and a non-zero status.
+    from icm.files import atomic_write
+    from icm.report.sweep import ERROR_FILE, failed_jobs
+
+    sweep = Path(hydra_config.sweep.dir)
+    (directory / ERROR_FILE).unlink(missing_ok=True)
+    try:
+        evaluate(cfg, directory, sweep)
+    except Exception as error:
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        if reason in failed_jobs(sweep).values():
+            log.error("failed for the same reason as an earlier job")
+        else:
+            log.error("failed: %s", reason, exc_info=not isinstance(error, UserError))
+        atomic_write(directory / ERROR_FILE, reason + "\n")
+
+
+if __name__ == "__main__":
+    main()

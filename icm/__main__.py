@@ -1,0 +1,51 @@
+"""``python -m icm COMMAND``: encode, decode, masks, download, ship, report.
+
+Each command lives beside the code it runs, in a module with ``DESCRIPTION``, ``add_arguments(parser)`` and
+``run(arguments) -> int`` (the exit status); it is imported only when it is asked for.
+"""
+
+import argparse
+import importlib
+import sys
+
+from icm.errors import UserError
+
+COMMANDS = {
+    "encode": ("icm.codecs.encode_command", "code images to .icm files"),
+    "decode": ("icm.codecs.decode_command", "decode .icm files to PNG images"),
+    "masks": ("icm.masks.command", "make the edge masks of a COCO split"),
+    "download": ("icm.download_command", "fetch recogniser weights, COCO images and Segment Anything checkpoints"),
+    "ship": ("icm.ship_command", "write a trained network and its card for shipping"),
+    "report": ("icm.report.command", "rebuild the table, figures and report of finished runs"),
+}
+
+
+def usage() -> str:
+    lines = ["usage: python -m icm COMMAND [ARGUMENT ...]", "", "commands:"]
+    lines += [f"  {name:<10}{text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join([*lines, "", "python -m icm COMMAND --help lists a command's arguments."])
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if argv else 2
+    if argv[0] not in COMMANDS:
+        print(f"icm: no command {argv[0]!r}; choose from {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(COMMANDS[argv[0]][0])
+    parser = argparse.ArgumentParser(prog=f"python -m icm {argv[0]}", description=module.DESCRIPTION)
+    module.add_arguments(parser)
+    try:
+        return module.run(parser.parse_args(argv[1:]))
+    except UserError as error:
+        print(f"icm {argv[0]}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"icm {argv[0]}: interrupted; finished files are kept", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

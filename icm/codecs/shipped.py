@@ -1,0 +1,65 @@
+"""The trained networks of the repository: ``checkpoints/<variant>_<rate>.safetensors`` and a JSON card beside each."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from icm.codecs.base import BitstreamError, CodecError, choice
+from icm.files import file_sha256
+
+FOLDER = Path(__file__).resolve().parents[2] / "checkpoints"
+VARIANTS = ("edge", "control")
+RATES = ("low", "mid", "high")
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A shipped network: its safetensors file and its card (`icm.ship_command` says what is in it)."""
+
+    path: Path
+    card: dict
+
+
+def find(variant: str, rate: str) -> Shipped:
+    """The shipped network of a variant and rate, checked against its card.
+
+    CodecError for another variant or rate, a missing file, or one that differs from its card.
+    """
+    choice("sa_icm", "variant", variant, VARIANTS)
+    choice("sa_icm", "rate", rate, RATES)
+    return _checked(FOLDER / f"{variant}_{rate}.json")
+
+
+def path_of(weights_id: str) -> Path:
+    """The shipped file whose weights a bitstream was coded with; BitstreamError when it is none of them."""
+    for path in sorted(FOLDER.glob("*.json")):
+        if _card(path)["weights_id"] == weights_id:
+            return _checked(path).path
+    raise BitstreamError(
+        f"coded with weights {weights_id}, which are not among the shipped ones: name the checkpoint it was coded with "
+        "(--checkpoint PATH)"
+    )
+
+
+def _checked(card: Path) -> Shipped:
+    path = card.with_suffix(".safetensors")
+    for file in (card, path):
+        if not file.is_file():
+            raise CodecError(
+                f"{file}: missing; restore the shipped networks (git checkout checkpoints), or name your own weights: "
+                "codec.checkpoint=PATH (--checkpoint PATH), as `python train.py` writes"
+            )
+    content = _card(card)
+    if file_sha256(path) != content["sha256"]:
+        raise CodecError(f"{path}: damaged, or not the file of its card {card.name}; restore it from the repository")
+    return Shipped(path, content)
+
+
+def _card(path: Path) -> dict:
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        if missing := {"lambda", "sha256", "weights_id"} - set(card):
+            raise KeyError(*missing)
+        return card
+    except (ValueError, KeyError, TypeError) as error:
+        raise CodecError(f"{path}: damaged ({error!r}); restore it from the repository") from None

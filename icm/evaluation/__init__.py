@@ -1,0 +1,1 @@
+"""One evaluation job: one codec at one operating point, measured on a set of faces."""

@@ -1,0 +1,169 @@
+"""Finding faces: DeepFace's detector backends behind one class."""
+
+import importlib.util
+from dataclasses import dataclass
+
+import numpy as np
+
+from icm.errors import UserError
+from icm.faces import weights
+from icm.faces.deepface_setup import import_deepface, load_triton, quiet, versions
+from icm.preflight import Problem
+
+
+class DetectionError(UserError):
+    """A detector that does not exist, or cannot be loaded."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A face: whole pixels, inside the image, ``x`` and ``y`` the top left corner; confidence 0 to 1."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What a DeepFace detector backend needs: the packages that shape its boxes, what to install, its weight file."""
+
+    packages: tuple[str, ...]
+    modules: tuple[str, ...]
+    install: str
+    weight: str | None = None
+    gives_probability: bool = True
+
+
+BACKENDS = {
+    "mtcnn": Backend(
+        packages=("mtcnn", "tensorflow"),
+        modules=("mtcnn", "tensorflow", "tf_keras", "lz4"),
+        install="mtcnn tensorflow tf-keras lz4",
+    ),
+    # The cascade has no probability: DeepFace derives a number from it that falls as the cascade grows surer.
+    "opencv": Backend(
+        packages=("opencv-contrib-python-headless",),
+        modules=("cv2",),
+        install="opencv-contrib-python-headless",
+        gives_probability=False,
+    ),
+    "retinaface": Backend(("retina-face", "torch"), ("retinaface",), "retina-face", weight="retinaface"),
+    "mediapipe": Backend(("mediapipe",), ("mediapipe",), "mediapipe"),
+    "yolov8n": Backend(("ultralytics", "torch"), ("ultralytics",), "ultralytics", weight="yolov8n"),
+    "yunet": Backend(
+        packages=("opencv-contrib-python-headless",),
+        modules=("cv2",),
+        install="opencv-contrib-python-headless",
+        weight="yunet",
+    ),
+}
+
+
+class Detector:
+    """A DeepFace detector backend without alignment.
+
+    Args:
+        backend: One of ``BACKENDS``.
+        min_confidence: Faces the detector is less sure of are dropped. ``opencv`` gives no probability: each of its
+            boxes is kept, with confidence 1. DeepFace rounds confidences to two decimals, so 0.895 passes as 0.9.
+        min_size: Faces whose shorter side is under this many pixels are dropped.
+
+    TensorFlow (for ``mtcnn``) and the weights are loaded by the first `detect`.
+    """
+
+    def __init__(self, backend: str = "mtcnn", min_confidence: float = 0.9, min_size: int = 24):
+        if backend not in BACKENDS:
+            raise DetectionError(f"detector.backend={backend}: no such detector; choose from {', '.join(BACKENDS)}")
+        if not 0 <= min_confidence <= 1:
+            raise DetectionError(f"detector.min_confidence={min_confidence}: must lie between 0 and 1")
+        if min_size < 1:
+            raise DetectionError(f"detector.min_size={min_size}: must be at least 1 pixel")
+        self.backend = backend
+        self.min_confidence = min_confidence
+        self.min_size = min_size
+        self._loaded = False
+
+    @property
+    def parameters(self) -> dict[str, int | float | str | bool]:
+        """Every setting that shapes the boxes."""
+        return {"min_confidence": self.min_confidence, "min_size": self.min_size, "align": False}
+
+    @property
+    def version(self) -> str:
+        """The versions of the packages, and the digest of the weight file, that shape the boxes."""
+        backend = BACKENDS[self.backend]
+        weight = f", {weights.describe(backend.weight)}" if backend.weight else ""
+        return versions("deepface", *backend.packages) + weight
+
+    def preflight(self) -> list[Problem]:
+        """What is missing before `detect` can work; imports no framework."""
+        backend = BACKENDS[self.backend]
+        missing = [module for module in backend.modules if importlib.util.find_spec(module) is None]
+        problems = []
+        if missing:
+            what = f"detector {self.backend} needs the package {', '.join(missing)}, which is not installed"
+            problems.append(Problem(what, f"Install it with: python -m pip install {backend.install}"))
+        if backend.weight:
+            problems += weights.problems([backend.weight])
+        return problems
+
+    def detect(self, image: np.ndarray) -> list[Box]:
+        """The faces of an image, sorted by x, then y.
+
+        Args:
+            image: HWC uint8 RGB of any size.
+
+        Raises:
+            DetectionError: the backend cannot be loaded (missing package, damaged weight file).
+        """
+        height, width = image.shape[:2]
+        if min(height, width) < self.min_size:
+            return []
+        found = [self._box(face, width, height) for face in self._faces(image)]
+        kept = [box for box in found if self._keeps(box)]
+        return sorted(kept, key=lambda box: (box.x, box.y, box.width, box.height))
+
+    def _load(self) -> None:
+        problems = self.preflight()
+        if problems:
+            raise DetectionError(f"{problems[0].what}. {problems[0].remedy}")
+        if "tensorflow" in BACKENDS[self.backend].modules:
+            load_triton()
+        import_deepface()
+        from deepface.modules.modeling import build_model
+
+        with quiet(), weights.loading(BACKENDS[self.backend].weight):
+            build_model(task="face_detector", model_name=self.backend)
+        self._loaded = True
+
+    def _faces(self, image: np.ndarray) -> list[dict]:
+        if not self._loaded:
+            self._load()
+        deepface = import_deepface()
+        from deepface.modules.exceptions import FaceNotDetected, ImgNotFound
+
+        try:
+            # With enforce_detection=False DeepFace would hand back the whole image as a face where it finds none.
+            return deepface.extract_faces(
+                np.ascontiguousarray(image[:, :, ::-1]),
+                detector_backend=self.backend,
+                enforce_detection=True,
+                align=False,
+                normalize_face=False,
+                color_face="bgr",
+            )
+        except (FaceNotDetected, ImgNotFound):
+            return []
+
+    def _box(self, face: dict, width: int, height: int) -> Box:
+        area = face["facial_area"]
+        left, top = max(0, int(area["x"])), max(0, int(area["y"]))
+        right, bottom = min(width, int(area["x"] + area["w"])), min(height, int(area["y"] + area["h"]))
+        confidence = float(face["confidence"]) if BACKENDS[self.backend].gives_probability else 1.0
+        return Box(left, top, right - left, bottom - top, confidence)
+
+    def _keeps(self, box: Box) -> bool:
+        return box.confidence >= self.min_confidence and min(box.width, box.height) >= self.min_size

@@ -1,0 +1,41 @@
+"""Files written whole or not at all, and their hashes."""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+# Read once: the only way to read it is to set it, which is not safe with threads running.
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
+
+def atomic_write(path: Path | str, data: bytes | str) -> Path:
+    """Write ``data`` to ``path`` so that a reader, or a kill at any moment, sees the old file or the new one.
+
+    Text is written as UTF-8. Missing parent folders are made. Returns the path.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = data.encode("utf-8") if isinstance(data, str) else data
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o666 & ~_UMASK)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    return path
+
+
+def file_sha256(path: Path | str) -> str:
+    """SHA-256 of a file's bytes, as 64 lower-case hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

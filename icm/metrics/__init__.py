@@ -1,0 +1,1 @@
+"""Pure functions on arrays: rate, picture quality, privacy and statistics."""

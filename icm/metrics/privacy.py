@@ -1,0 +1,57 @@
+"""How much of a face's identity survives coding: similarities between face embeddings."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def cosine_similarity(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Cosine similarity of matching rows.
+
+    Args:
+        first, second: (n, dim) embeddings, any float type.
+
+    Returns:
+        (n,) float64 in [-1, 1]; a row of zeros has no direction and gives NaN.
+    """
+    first, second = first.astype(np.float64), second.astype(np.float64)
+    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.clip(np.einsum("nd,nd->n", first, second) / norms, -1.0, 1.0)
+
+
+def impostor_mean(embeddings: np.ndarray, identities: Sequence[str | None]) -> float | None:
+    """Mean cosine similarity over all pairs of faces of different people.
+
+    Args:
+        embeddings: (n, dim) embeddings of original faces.
+        identities: who each face is. When every entry is None, each face counts as a person of their own, which holds
+            for data sets such as COCO up to rare repeats; otherwise faces without a name are left out.
+
+    Returns:
+        The mean, or None when there is no impostor pair.
+    """
+    if all(identity is None for identity in identities):
+        people = np.arange(len(identities))
+        rows = embeddings
+    else:
+        known = [i for i, identity in enumerate(identities) if identity is not None]
+        people = np.array([identities[i] for i in known])
+        rows = embeddings[known]
+    if len(people) < 2:
+        return None
+    units = rows.astype(np.float64)
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    upper = np.triu(people[:, None] != people[None, :], k=1)
+    return float((units @ units.T)[upper].mean()) if upper.any() else None
+
+
+def calibrate(similarity: np.ndarray, impostor: float | None) -> np.ndarray:
+    """Put similarities on a scale where 0 is the mean impostor pair and 1 an identical face.
+
+    Recognisers differ in how far apart they place strangers (Dlib's raw cosine between two people averages about
+    0.88), so raw cosines of two recognisers do not compare; these do. NaN throughout when there is no impostor mean.
+    """
+    if impostor is None or impostor >= 1.0:
+        return np.full(np.shape(similarity), np.nan)
+    return (np.asarray(similarity, dtype=np.float64) - impostor) / (1.0 - impostor)

@@ -1,0 +1,1 @@
+"""Tables, figures, the HTML report and the Weights & Biases mirror of finished runs."""

@@ -1,0 +1,80 @@
+"""What happens at the end of a multirun: one table and one report over all its jobs.
+
+Imported by Hydra when a command starts, so nothing heavy is imported here at the top.
+"""
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+ERROR_FILE = "error.txt"
+
+
+class SweepReport(Callback):
+    """Writes ``table.csv``, ``table.md`` and ``report.html`` into the sweep directory and prints the table.
+
+    A job that failed has left ``error.txt`` in its folder; the failed jobs are listed with their reasons and the
+    command exits with status 1, after the report of the others is written. So it does when the report itself fails:
+    Hydra turns any other exception of a callback into a warning and a success.
+    """
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        directory = Path(config.hydra.runtime.cwd) / config.hydra.sweep.dir
+        try:
+            failed = finish_sweep(directory)
+        except Exception as error:
+            from icm.errors import UserError
+
+            if not isinstance(error, UserError):
+                traceback.print_exc()
+            print(f"{directory}: no report: {error}", file=sys.stderr)
+            raise SystemExit(1) from error
+        if failed:
+            raise SystemExit(1)
+
+
+def finish_sweep(directory: Path) -> dict[str, str]:
+    """Report the finished jobs of a sweep directory; returns the failed ones, folder name to reason."""
+    failed = failed_jobs(directory)
+    report_finished(directory, failed)
+    print_failures(directory, failed)
+    return failed
+
+
+def print_failures(directory: Path, failed: dict[str, str]) -> None:
+    """List the failed jobs of a sweep on standard error, each reason once."""
+    for reason in dict.fromkeys(failed.values()):
+        names = [name for name in failed if failed[name] == reason]
+        print(f"job{'s' if len(names) > 1 else ''} {', '.join(names)} failed: {reason}", file=sys.stderr)
+    if failed:
+        print(f"{len(failed)} job(s) of {directory} failed; run the same command again to retry", file=sys.stderr)
+
+
+def report_finished(directory: Path, failed: dict[str, str]) -> None:
+    from icm.evaluation.results import load_runs
+    from icm.report.html import write_report
+    from icm.report.tables import print_table, write_table
+
+    runs = [run for run in load_runs(directory) if run.directory.name not in failed]
+    if not runs:
+        print(f"{directory}: no job finished, so there is no table", file=sys.stderr)
+        return
+    written = (*write_table(runs, directory), write_report(runs, directory / "report.html"))
+    print_table(runs)
+    for path in written:
+        print(path)
+
+
+def failed_jobs(directory: Path) -> dict[str, str]:
+    """Job folders with an ``error.txt``, in job order, with the reason that stands in it."""
+    folders = [path.parent for path in directory.glob(f"*/{ERROR_FILE}")]
+    folders.sort(key=lambda folder: (not folder.name.isdigit(), folder.name.zfill(9)))
+    return {folder.name: _reason(folder / ERROR_FILE) for folder in folders}
+
+
+def _reason(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip() or "unknown reason"

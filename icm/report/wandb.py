@@ -1,0 +1,168 @@
+"""A mirror of one finished run in Weights & Biases. The CSV and JSON files stay the source of truth."""
+
+import contextlib
+import hashlib
+import io
+import logging
+import netrc
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from icm.evaluation.results import Run
+from icm.report import figures
+from icm.report.points import Point, collect_points
+
+log = logging.getLogger(__name__)
+
+# Crops are uploaded one by one: enough rows to look at, not a copy of a whole data set.
+TABLE_FACES = 200
+CONNECT_SECONDS = 30
+
+
+def log_run(
+    run: Run, config: dict, project: str = "icm", entity: str | None = None, group: str | None = None
+) -> str | None:
+    """Log a finished run: config, summary metrics, the per-face table with crops, and figures.
+
+    Offline unless the user is logged in (an API key in WANDB_API_KEY or in the netrc file); WANDB_MODE overrides both.
+    Everything that W&B writes goes to ``run.directory/wandb``. The id follows from the run directory, and an earlier
+    offline copy of the same id is replaced, so that a rerun shows as one W&B run.
+
+    Args:
+        run: a run whose directory may be written to.
+        config: the resolved configuration as plain containers.
+        project, entity: where the run appears (entity None: the user's default).
+        group: the sweep that the run is a job of, if any.
+
+    Returns:
+        The W&B run id, or None when W&B failed: that is a logged warning with the reason, since the results are on
+        disk already.
+    """
+    try:
+        with _data_kept_in(run.directory):
+            return _log_run(run, config, project, entity, group)
+    except Exception as error:  # whatever W&B raises must not cost a finished measurement
+        log.warning("Weights & Biases did not record %s: %s", run.directory, _without_key(error))
+        return None
+
+
+@contextlib.contextmanager
+def _data_kept_in(directory: Path) -> Iterator[None]:
+    """Stage the pictures of tables below the run directory rather than in the user's home, unless told where."""
+    if "WANDB_DATA_DIR" in os.environ:
+        yield
+        return
+    os.environ["WANDB_DATA_DIR"] = str((directory / "wandb" / "data").resolve())
+    try:
+        yield
+    finally:
+        del os.environ["WANDB_DATA_DIR"]
+
+
+def run_id(directory: Path | str) -> str:
+    """A stable id of 16 hexadecimal digits for a run directory."""
+    return hashlib.sha256(str(Path(directory).resolve()).encode()).hexdigest()[:16]
+
+
+def default_mode() -> str:
+    """``WANDB_MODE`` if set, else ``online`` for a user who is logged in, else ``offline``."""
+    return os.environ.get("WANDB_MODE") or ("online" if _logged_in() else "offline")
+
+
+def _logged_in() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    path = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
+    try:
+        return netrc.netrc(str(path)).authenticators(host) is not None
+    except FileNotFoundError:
+        return False
+    except (netrc.NetrcParseError, OSError) as error:
+        log.warning("%s cannot be read (%s): Weights & Biases stays offline", path, error.__class__.__name__)
+        return False
+
+
+def _without_key(error: Exception) -> str:
+    text = " ".join(str(error).split()) or error.__class__.__name__
+    key = os.environ.get("WANDB_API_KEY")
+    return text.replace(key, "<key>") if key else text
+
+
+def _log_run(run: Run, config: dict, project: str, entity: str | None, group: str | None) -> str:
+    mode = default_mode()
+    identity = run_id(run.directory)
+    # wandb creates this folder only where it may write, and says so on the console when it is absent.
+    folder = run.directory / "wandb"
+    folder.mkdir(parents=True, exist_ok=True)
+    for earlier in (*folder.glob(f"offline-run-*-{identity}"), *folder.glob("data")):
+        shutil.rmtree(earlier)
+
+    import wandb
+
+    settings = wandb.Settings(
+        silent=True,
+        console="off",
+        init_timeout=CONNECT_SECONDS,
+        x_disable_stats=True,
+        disable_git=True,
+        disable_code=True,
+        disable_job_creation=True,
+    )
+    mirror = wandb.init(
+        project=project, entity=entity, group=group, name=run.summary["label"], id=identity,
+        dir=str(run.directory), mode=mode, config=config, settings=settings,
+        resume="allow" if mode == "online" else None, reinit="finish_previous",
+    )  # fmt: skip
+    exit_code = 1
+    try:
+        point = collect_points([run])[0]
+        mirror.summary.update(_metrics(run))
+        mirror.log({"faces": _face_table(point), **_figures(point)})
+        exit_code = 0
+    finally:
+        mirror.finish(exit_code=exit_code)
+    return identity
+
+
+def _metrics(run: Run) -> dict:
+    """Summary numbers with flat names such as ``similarity/dlib/mean``."""
+    summary = run.summary
+    metrics = {name: summary[name] for name in ("codec", "label", "images", "faces", "bpp", "bpp_total", "psnr")}
+    metrics |= {f"point/{name}": value for name, value in summary["point"].items()}
+    metrics["skipped"] = len(summary["skipped"])
+    for name, value in summary["similarity"].items():
+        metrics |= {f"similarity/{name}/{key}": number for key, number in value.items() if not isinstance(number, list)}
+        for interval in ("ci95", "calibrated_ci95"):
+            for limit, number in zip(("low", "high"), value[interval], strict=True):
+                metrics[f"similarity/{name}/{interval}_{limit}"] = number
+    return {name: value for name, value in metrics.items() if value is not None}
+
+
+def _face_table(point: Point):
+    """A row per face: image, face, original and coded crop, and a column of similarities per recogniser."""
+    import wandb
+
+    scores = {name: point.scores(name) for name in point.similarity}
+    table = wandb.Table(columns=["image", "face", "original", "coded", *scores])
+    for key in point.face_keys()[:TABLE_FACES]:
+        crops = [point.crop(kind, key) for kind in ("original", "coded")]
+        pictures = [None if path is None else wandb.Image(str(path)) for path in crops]
+        table.add_data(*key, *pictures, *(found.get(key) for found in scores.values()))
+    return table
+
+
+def _figures(point: Point) -> dict:
+    import wandb
+    from PIL import Image
+
+    drawn = {"spread": figures.spread_figure(point)}
+    if point.face_keys():
+        drawn["strip"] = figures.strip_figure([point], point.face_keys()[:4])
+    pictures = {}
+    for name, figure in drawn.items():
+        pictures[f"figures/{name}"] = wandb.Image(Image.open(io.BytesIO(figures.png_bytes(figure))))
+    return pictures

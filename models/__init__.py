@@ -1,0 +1,1 @@
+"""Networks of the learned codec, their objective and their checkpoint files."""

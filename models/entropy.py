@@ -1,0 +1,221 @@
+"""CompressAI's two entropy models, made fit for mixed precision, for reproducible steps and for faster coding.
+
+State-dict names, numbers and bitstreams are CompressAI's own (``compressai.entropy_models``); what differs:
+
+- likelihoods are computed in float32 under autocast, where half precision would lose whole bits;
+- ``noise = False`` leaves the quantisation noise out of training (see `models.network.CodecNetwork.noise`);
+- symbols go to the range coder as Python lists with each probability table trimmed to its own length and kept between
+  calls: the same bytes, coded in about half the time;
+- a damaged string cannot make the range decoder read outside its buffer.
+"""
+
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from compressai import ans, entropy_models
+from torch import Tensor, nn
+
+# The range decoder does not know where its input ends, so it is given room to run on. It reads at most one 4-byte word
+# for a symbol and 4 bits for each nibble of an escaped value. Beyond the string it reads zeros, where a run of
+# escape-length nibbles cannot outlast the decoder's 64-bit state; inside it, escapes cost at most 16 times its length.
+_SPARE_PER_SYMBOL = 16
+_SPARE_PER_BYTE = 16
+_SPARE = 1 << 16
+
+# The coder writes what its tables lack in nibbles, and never ends on a value that needs more than 7 of them.
+_LARGEST_SYMBOL = 1 << 26
+# What update() fills: derived from the weights, empty in a checkpoint or not.
+TABLE_BUFFERS = ("_quantized_cdf", "_offset", "_cdf_length", "scale_table")
+# Before CompressAI 1.2.7: entropy_bottleneck._matrix0; now entropy_bottleneck.matrices.0.
+_OLD_NAME = re.compile(r"_(matrix|bias|factor)(\d+)$")
+_NEW_NAME = {"matrix": "matrices", "bias": "biases", "factor": "factors"}
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Cumulative frequencies (16 bit) of every table, the length of each, and the symbol its first entry stands for."""
+
+    cdfs: list[list[int]]
+    lengths: list[int]
+    offsets: list[int]
+
+
+class _Coding:
+    """What both entropy models share: the noise switch and coding with cached tables."""
+
+    noise: bool = True
+    observer: Callable[[str, Tensor], None] | None = None  # is shown all symbols, see `Checksum`
+    _tables: Tables | None = None
+
+    def quantize(self, inputs: Tensor, mode: str, means: Tensor | None = None) -> Tensor:
+        if mode == "noise" and not self.noise:
+            return inputs
+        return super().quantize(inputs, mode, means)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        # The tables are buffers whose size is unknown before update(): take the size that is coming.
+        self._tables = None
+        for name in TABLE_BUFFERS:
+            coming, here = state_dict.get(prefix + name), getattr(self, name, None)
+            if coming is not None and here is not None and coming.shape != here.shape:
+                setattr(self, name, here.new_empty(coming.shape))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def tables(self) -> Tables:
+        """The coding tables as lists; ValueError before ``update()``."""
+        if self._tables is None:
+            self._check_cdf_size()
+            self._check_cdf_length()
+            self._check_offsets_size()
+            lengths = self._cdf_length.tolist()
+            rows = [row[:length] for row, length in zip(self._quantized_cdf.tolist(), lengths, strict=True)]
+            self._tables = Tables(rows, lengths, self._offset.tolist())
+        return self._tables
+
+    def encode(self, symbols: Tensor, indexes: Tensor) -> list[bytes]:
+        """One string for each item of the batch; both tensors are integers of one shape (B, ...)."""
+        tables, encoder = self.tables(), ans.RansEncoder()
+        return [
+            encoder.encode_with_indexes(symbol, index.flatten().tolist(), tables.cdfs, tables.lengths, tables.offsets)
+            for symbol, index in zip(self.codable(symbols), indexes.int(), strict=True)
+        ]
+
+    def codable(self, symbols: Tensor) -> list[list[int]]:
+        """Symbols (B, ...) as a list for each item of the batch; ValueError for values the coder would choke on."""
+        self.observe("encoded", symbols)
+        least, greatest = (int(value) for value in symbols.aminmax())
+        if max(-least, greatest) > _LARGEST_SYMBOL:
+            raise ValueError(f"the network's latent reaches {least}..{greatest}: its weights are not a codec's")
+        return symbols.flatten(1).tolist()
+
+    def decode(self, strings: Sequence[bytes], indexes: Tensor) -> Tensor:
+        """Inverse of `encode`: int32 symbols of the shape and device of ``indexes``. A damaged string gives wrong
+        symbols, never a wrong memory access."""
+        if len(strings) != len(indexes):
+            raise ValueError(f"{len(strings)} strings for a batch of {len(indexes)}")
+        tables, decoder = self.tables(), ans.RansDecoder()
+        symbols = [
+            decoder.decode_with_indexes(
+                with_spare(string, index.numel()), index.flatten().tolist(), tables.cdfs, tables.lengths, tables.offsets
+            )
+            for string, index in zip(strings, indexes.int(), strict=True)
+        ]
+        symbols = torch.tensor(symbols, dtype=torch.int32, device=indexes.device).reshape(indexes.shape)
+        self.observe("decoded", symbols)
+        return symbols
+
+    def observe(self, side: str, symbols: Tensor) -> None:
+        """Show symbols ("encoded" or "decoded") to the observer, if there is one."""
+        if self.observer is not None:
+            self.observer(side, symbols)
+
+
+class Checksum:
+    """CRC-32 over all symbols that a network encodes, or decodes, while it is attached; ``value`` is 32 bits.
+
+    The same number on both sides means that the decoder followed the encoder symbol by symbol. On other hardware a
+    scale that falls just across a table's border is enough to lose it.
+    """
+
+    def __init__(self, network: nn.Module, side: str):
+        self.value = 0
+        self._side = side
+        self._models = [module for module in network.modules() if isinstance(module, _Coding)]
+
+    def __enter__(self) -> "Checksum":
+        for module in self._models:
+            module.observer = self._add
+        return self
+
+    def __exit__(self, *exception) -> None:
+        for module in self._models:
+            module.observer = None
+
+    def _add(self, side: str, symbols: Tensor) -> None:
+        if side == self._side:
+            self.value = zlib.crc32(symbols.int().cpu().contiguous().numpy().tobytes(), self.value)
+
+
+def current_name(name: str) -> str:
+    """A state-dict name of this CompressAI for one that may come from an earlier release; others stay."""
+    return _OLD_NAME.sub(lambda match: f"{_NEW_NAME[match[1]]}.{match[2]}", name)
+
+
+def with_spare(string: bytes, symbols: int) -> bytes:
+    """``string`` followed by enough zeros that decoding ``symbols`` symbols of anything stays inside the buffer."""
+    return string + bytes(_SPARE_PER_SYMBOL * symbols + _SPARE_PER_BYTE * len(string) + _SPARE)
+
+
+class EntropyBottleneck(_Coding, entropy_models.EntropyBottleneck):
+    """Learned factorised prior of the hyper-latent (Balle et al. 2018), one density for each channel."""
+
+    def forward(self, x: Tensor, training: bool | None = None) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) -> values with noise (training) or rounded about the medians, and likelihoods; both float32."""
+        training = self.training if training is None else training
+        with torch.autocast(x.device.type, enabled=False):
+            values = x.float().transpose(0, 1)
+            shape = values.shape
+            values = values.reshape(shape[0], 1, -1)
+            values = self.quantize(values, "noise" if training else "dequantize", self._get_medians())
+            likelihood = self.likelihood_lower_bound(self._likelihood(values)[0])
+            return values.reshape(shape).transpose(0, 1).contiguous(), likelihood.reshape(shape).transpose(0, 1)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        for key in [key for key in state_dict if key.startswith(prefix)]:
+            state_dict[prefix + current_name(key.removeprefix(prefix))] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def update(self, force: bool = False, update_quantiles: bool = False) -> bool:
+        self._tables = None
+        return super().update(force=force, update_quantiles=update_quantiles)
+
+    def compress(self, x: Tensor) -> list[bytes]:
+        """One string for each item of the batch x (B, C, H, W)."""
+        return self.encode(self.quantize(x, "symbols", self.medians()), self._channels(x.shape, x.device))
+
+    def decompress(self, strings: Sequence[bytes], size: Sequence[int]) -> Tensor:
+        """The rounded values (B, C, *size), exactly those that `forward` gives in eval mode."""
+        medians = self.medians()
+        indexes = self._channels((len(strings), self.channels, *size), medians.device)
+        return self.dequantize(self.decode(strings, indexes), medians)
+
+    def medians(self) -> Tensor:
+        """(1, C, 1, 1), without gradient: the auxiliary loss alone moves the quantiles."""
+        return self._get_medians().detach().reshape(1, -1, 1, 1)
+
+    def _channels(self, shape: Sequence[int], device: torch.device) -> Tensor:
+        return torch.arange(self.channels, dtype=torch.int32, device=device).reshape(1, -1, 1, 1).expand(tuple(shape))
+
+
+class GaussianConditional(_Coding, entropy_models.GaussianConditional):
+    """Gaussian of predicted mean and scale for each latent value, integrated over a unit interval."""
+
+    def forward(
+        self, inputs: Tensor, scales: Tensor, means: Tensor | None = None, training: bool | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Values with noise (training) or rounded about the means, and likelihoods; both float32, the inputs' shape."""
+        with torch.autocast(inputs.device.type, enabled=False):
+            return super().forward(inputs.float(), scales.float(), means if means is None else means.float(), training)
+
+    def update(self) -> None:
+        self._tables = None
+        super().update()
+
+    def build_indexes(self, scales: Tensor) -> Tensor:
+        """Row of the scale table for every scale: the first level that is not below it (int32)."""
+        return torch.bucketize(self.lower_bound_scale(scales).contiguous(), self.scale_table[:-1], out_int32=True)
+
+    def compress(self, inputs: Tensor, indexes: Tensor, means: Tensor | None = None) -> list[bytes]:
+        return self.encode(self.quantize(inputs, "symbols", means), indexes)
+
+    def decompress(
+        self,
+        strings: Sequence[bytes],
+        indexes: Tensor,
+        dtype: torch.dtype = torch.float,
+        means: Tensor | None = None,
+    ) -> Tensor:
+        return self.dequantize(self.decode(strings, indexes), means, dtype)

@@ -1,0 +1,32 @@
+"""CompressAI's mean-scale hyperprior (Minnen et al. 2018, ``mbt2018-mean``) under this project's conventions."""
+
+from compressai.models import MeanScaleHyperprior
+from torch import Tensor
+
+from models.entropy import EntropyBottleneck, GaussianConditional
+from models.layers import SteadySequential
+from models.network import CodecNetwork
+
+
+class Hyperprior(CodecNetwork, MeanScaleHyperprior):
+    """A small convolutional codec: ``N`` channels in the transforms and the hyper-latent, ``M`` in the latent.
+
+    State-dict names and bitstreams are those of CompressAI's ``MeanScaleHyperprior(N, M)``; the latent is H / 16 x
+    W / 16.
+    """
+
+    multiple = 64
+    bytes_per_pixel_and_width = 7
+
+    def __init__(self, N: int = 64, M: int = 96):
+        super().__init__(N=N, M=M)
+        self.h_s = SteadySequential(*self.h_s)
+        self.entropy_bottleneck = EntropyBottleneck(N)
+        self.gaussian_conditional = GaussianConditional(None)
+
+    def _compress_one(self, x: Tensor) -> tuple[bytes, bytes]:
+        (y_string,), (z_string,) = MeanScaleHyperprior.compress(self, x)["strings"]
+        return y_string, z_string
+
+    def _decompress_one(self, y_string: bytes, z_string: bytes, shape: tuple[int, int]) -> Tensor:
+        return MeanScaleHyperprior.decompress(self, [[y_string], [z_string]], shape)["x_hat"]

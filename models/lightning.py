@@ -1,0 +1,159 @@
+"""Training of one codec network under one objective, as a LightningModule."""
+
+import copy
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from models.network import CodecNetwork
+from models.objective import RateDistortion, masked_psnr, selectivity
+
+_QUANTILES = "quantiles"
+
+
+class CodecTraining(pl.LightningModule):
+    """``network`` trained under ``objective`` by one Adam with two parameter groups.
+
+    The network's weights learn from the objective at rate ``lr``, divided by 10 at each epoch of ``milestones``; the
+    entropy bottleneck's quantiles learn from ``network.aux_loss()`` at the constant rate ``aux_lr``. Neither loss
+    reaches the other's parameters, so one backward pass of their sum serves both. Gradients of the network group
+    alone are clipped (``trainer.gradient_clip_val``, by norm).
+
+    ema_decay: None, or the decay of an exponential moving average of the weights (0.999 to 0.9999); the average is what
+        is validated, and it lies in checkpoints under names that begin with ``ema.``.
+    seed: of the quantisation noise, which differs in every process and after every restart.
+    config: plain nested dict kept in checkpoints as ``hyper_parameters``.
+
+    A batch is {"image": (B, 3, H, W) float32 RGB in [0, 1], "mask": (B, 1, H, W) of 0 and 1}.
+    """
+
+    def __init__(
+        self,
+        network: CodecNetwork,
+        objective: RateDistortion,
+        lr: float,
+        aux_lr: float,
+        milestones: Sequence[int] = (),
+        ema_decay: float | None = None,
+        seed: int = 0,
+        config: Mapping | None = None,
+    ):
+        super().__init__()
+        self.save_hyperparameters(dict(config or {}))
+        self.network, self.objective = network, objective
+        self.lr, self.aux_lr, self.milestones = lr, aux_lr, sorted(milestones)
+        self.ema_decay, self.seed = ema_decay, seed
+        self.ema = copy.deepcopy(network).requires_grad_(False) if ema_decay else None
+        self._sums: dict[str, Tensor] = {}
+        self._bare = torch.zeros(())
+
+    # Optimization
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        groups: tuple[list, list] = ([], [])
+        for name, parameter in self.network.named_parameters():
+            groups[name.endswith(_QUANTILES)].append(parameter)
+        return torch.optim.Adam([{"params": groups[0], "lr": self.lr}, {"params": groups[1], "lr": self.aux_lr}])
+
+    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
+        if gradient_clip_val:
+            torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], gradient_clip_val)
+
+    def optimizer_step(self, *args, **kwargs) -> None:
+        super().optimizer_step(*args, **kwargs)
+        if self.ema is not None:
+            self._update_average()
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        # A young average follows quickly, or it would remember the random initial weights for thousands of steps.
+        step = self.trainer.global_step  # of the steps before this one
+        decay = min(self.ema_decay, (1 + step) / (10 + step))
+        for average, current in zip(self.ema.parameters(), self.network.parameters(), strict=True):
+            average.lerp_(current, 1 - decay)
+
+    def setup(self, stage: str) -> None:
+        if self.trainer.strategy.root_device.type == "cuda":
+            self.to(memory_format=torch.channels_last)
+
+    def on_train_start(self) -> None:
+        # Lightning seeds all processes alike; the same noise in each would be no larger a batch of noise at all.
+        seed = np.random.SeedSequence([self.seed, self.global_rank, self.global_step]).generate_state(1)[0]
+        torch.manual_seed(int(seed))
+        # Also here: a run resumed within an epoch does not start that epoch again.
+        self.on_train_epoch_start()
+
+    def on_train_epoch_start(self) -> None:
+        self._set_rate()
+        self._bare = torch.zeros((), device=self.device)
+
+    def _set_rate(self) -> None:
+        # A function of the epoch alone: a resumed or prolonged run has the rate of an uninterrupted one.
+        drops = bisect_right(self.milestones, self.current_epoch)
+        self.optimizers().param_groups[0]["lr"] = self.lr * 0.1**drops
+
+    def training_step(self, batch: dict, index: int) -> Tensor:
+        x, mask = self._arranged(batch["image"]), batch["mask"]
+        terms = self.objective(self.network(x), x, mask)
+        auxiliary = self.network.aux_loss()
+        bare = terms.pop("empty_masks")
+        terms["masked_psnr"] = torch.where(bare < len(x), terms["masked_psnr"], torch.nan)
+        loss = terms["loss"] + auxiliary
+        curves = {f"train/{name}": value.detach() for name, value in terms.items()}
+        rate = self.optimizers().param_groups[0]["lr"]
+        self.log_dict({**curves, "train/aux_loss": auxiliary.detach(), "lr": rate}, batch_size=len(x))
+        self.log_dict({"loss": terms["loss"].detach(), "bpp": terms["bpp"]}, prog_bar=True, logger=False, batch_size=1)
+        self._bare = self._bare + bare
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        # Summed here: Lightning would do it when the figure is first read, which is by the progress bar, in the first
+        # process alone, while the others wait elsewhere.
+        total = self.trainer.strategy.reduce(self._bare, reduce_op="sum")
+        self.log("train/empty_masks", total, rank_zero_only=True)
+
+    # Validation
+
+    def on_validation_epoch_start(self) -> None:
+        self._sums = {}
+
+    def validation_step(self, batch: dict, index: int) -> None:
+        x, mask = self._arranged(batch["image"]), batch["mask"]
+        output = self.coder(x)
+        terms = self.objective(output, x, mask)
+        x_hat = output["x_hat"].float()
+        for name in ("loss", "bpp", "psnr"):
+            self._add(name, terms[name].expand(len(x)))
+        self._add("masked_psnr", masked_psnr(x, x_hat, mask))
+        self._add("selectivity", selectivity(x, x_hat, mask))
+
+    def on_validation_epoch_end(self) -> None:
+        """Means over the images of all processes; images whose mask (or its outside) is empty are left out of the
+        figures that need one, and counted."""
+        means = {}
+        for name, sums in self._sums.items():
+            total, count = self.trainer.strategy.reduce(sums, reduce_op="sum").tolist()
+            means[name] = total / count if count else float("nan")
+            if name == "psnr":
+                images = count
+            if name == "masked_psnr":
+                means["empty_masks"] = images - count
+        self.log_dict({f"val/{name}": value for name, value in means.items()}, sync_dist=True)
+
+    def _add(self, name: str, values: Tensor) -> None:
+        valid = ~values.isnan()
+        sums = torch.stack([torch.where(valid, values, 0).sum(), valid.sum()]).double()
+        self._sums[name] = self._sums.get(name, 0) + sums
+
+    @property
+    def coder(self) -> CodecNetwork:
+        """The network that is validated and used afterwards: the averaged one, if there is one."""
+        return self.network if self.ema is None else self.ema
+
+    def _arranged(self, x: Tensor) -> Tensor:
+        # Twice as fast on a GPU; on a CPU torch 2.12 aborts in the backward pass of the first block.
+        return x.contiguous(memory_format=torch.channels_last) if x.is_cuda else x

@@ -1,0 +1,105 @@
+"""What is watched during training: curves in metrics.csv, pictures of the validation images, missing gradients."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from icm.errors import UserError
+from icm.files import atomic_write
+
+_TRAIN = ("loss", "bpp", "mse", "masked_mse", "psnr", "masked_psnr", "aux_loss", "empty_masks")
+_VAL = ("loss", "bpp", "psnr", "masked_psnr", "selectivity", "empty_masks")
+COLUMNS = ("step", "epoch", "lr", *(f"train/{name}" for name in _TRAIN), *(f"val/{name}" for name in _VAL))
+
+
+class MetricsFile(Logger):
+    """Appends a row to a CSV file for everything logged; columns are `COLUMNS`, blank where a row has no such figure.
+
+    step: optimizer steps done. lr: of the network. loss: bpp + lambda * 255^2 * masked_mse. psnr: dB, mean over
+    images. masked_psnr, selectivity: inside the mask, and inside minus outside. train/ rows are of one batch of the
+    first process, val/ rows of the validation set; empty_masks counts images without a masked pixel (training: in
+    the epoch).
+
+    A resumed run passes the step of its checkpoint: rows after it are dropped, for they are about to be made again.
+    """
+
+    def __init__(self, path: Path, resume_step: int | None = None):
+        super().__init__()
+        self.path = Path(path)
+        self.resume_step = resume_step
+
+    @property
+    def name(self) -> None:
+        return None
+
+    @property
+    def version(self) -> None:
+        return None
+
+    @rank_zero_only
+    def begin(self) -> None:
+        """Write the header of a new file, or cut the file of a resumed run back to its checkpoint."""
+        rows = []
+        if self.resume_step is not None and self.path.is_file():
+            with open(self.path, newline="") as file:
+                rows = [row for row in csv.DictReader(file) if None not in row.values()]
+        kept = [row for row in rows if int(row["step"]) <= self.resume_step]
+        atomic_write(self.path, ",".join(COLUMNS) + "\n" + "".join(_line(row) for row in kept))
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        # Lightning counts steps from 0 when it logs; the file says how many were done.
+        row = {**metrics, "step": (step or 0) + 1, "epoch": int(metrics.get("epoch", 0))}
+        with open(self.path, "a", newline="") as file:
+            file.write(_line(row))
+
+    @rank_zero_only
+    def log_hyperparams(self, *args, **kwargs) -> None:
+        """The run folder's config.yaml has them."""
+
+
+def _line(row: Mapping) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow([_text(row.get(name, "")) for name in COLUMNS])
+    return buffer.getvalue()
+
+
+def _text(value: float | int | str) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.6g}"
+    return str(value)
+
+
+class ValidationPictures(pl.Callback):
+    """Logs the first ``count`` validation images to W&B after every validation: original, mask and coded, in a row."""
+
+    def __init__(self, count: int = 4):
+        self.count = count
+
+    @rank_zero_only
+    @torch.no_grad()
+    def on_validation_batch_end(self, trainer, module, outputs, batch, batch_idx, dataloader_idx=0) -> None:
+        if batch_idx or trainer.sanity_checking:
+            return
+        x, mask = batch["image"][: self.count], batch["mask"][: self.count]
+        coded = module.coder(x)["x_hat"].float().clamp(0, 1)
+        rows = torch.cat([x, mask.expand_as(x), coded], dim=3).cpu()
+        pictures = [row.permute(1, 2, 0).mul(255).round().byte().numpy() for row in rows]
+        names = list(batch["name"][: self.count])
+        trainer.logger.log_image("validation", pictures, step=trainer.global_step, caption=names)
+
+
+class GradientCheck(pl.Callback):
+    """Raises UserError naming the trainable parameters that a backward pass leaves without a gradient."""
+
+    def on_after_backward(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        trainable = [(name, p.grad) for name, p in module.named_parameters() if p.requires_grad]
+        if missing := [name for name, gradient in trainable if gradient is None]:
+            raise UserError(f"{len(missing)} of {len(trainable)} parameters receive no gradient: {', '.join(missing)}")

@@ -1,0 +1,152 @@
+"""Recognisers: the real Dlib one for similarity, the paper's six with random weights for shape and plumbing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from icm.faces import weights
+from icm.faces.crops import crop
+from icm.faces.detection import Box
+from icm.faces.embedding import Embedder, EmbeddingError
+from icm.faces.sources import DemoFaces
+from icm.faces.weights import WeightsError
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+DIMENSIONS = {"vggface": 4096, "facenet": 128, "openface": 128, "arcface": 512, "sface": 128, "ghostfacenet": 512}
+
+
+def configured(*names: str) -> dict[str, Embedder]:
+    """Embedders as conf/embedder describes them."""
+    with initialize_config_dir(str(CONF / "embedder"), version_base=None):
+        return {name: instantiate(compose(name)[name]) for name in names}
+
+
+@pytest.fixture(scope="module")
+def portraits() -> tuple[list[np.ndarray], list[str]]:
+    """A crop of every known face of eight demo scenes, and who it is."""
+    crops, names = [], []
+    for image in DemoFaces().images()[:8]:
+        pixels = image.load()
+        for face in image.known_faces:
+            crops.append(crop(pixels, Box(face.x, face.y, face.width, face.height, 1.0)))
+            names.append(face.identity)
+    return crops, names
+
+
+@pytest.fixture(scope="module")
+def dlib_rows(portraits) -> np.ndarray:
+    rows = configured("dlib")["dlib"].embed(portraits[0])
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_dlib_gives_float32_rows(dlib_rows, portraits):
+    assert dlib_rows.shape == (len(portraits[0]), 128)
+    assert dlib_rows.dtype == np.float32
+
+
+def test_dlib_finds_the_same_person_more_alike_than_another(dlib_rows, portraits):
+    cosines = dlib_rows @ dlib_rows.T
+    same = np.array(portraits[1])[:, None] == np.array(portraits[1])[None]
+    genuine = cosines[same & ~np.eye(len(same), dtype=bool)]
+    assert np.allclose(np.diag(cosines), 1)
+    assert genuine.min() > cosines[~same].max()
+
+
+def test_dlib_gives_a_face_the_same_bytes_in_any_company(dlib_rows, portraits):
+    embedder = configured("dlib")["dlib"]
+    together = embedder.embed(portraits[0][:4])
+    alone = [embedder.embed([face])[0] for face in reversed(portraits[0][:4])]
+    assert np.array_equal(together[::-1], alone)
+
+
+def test_dlib_sees_colours_in_the_right_order(portraits):
+    """dlib itself, fed RGB, agrees: no channel swap is left over or missing."""
+    import dlib
+
+    face = np.zeros((150, 150, 3), np.uint8)
+    face[:] = portraits[0][0][:150, :150].mean(axis=(0, 1))
+    face[40:110, 40:110] = (200, 120, 60)
+    model = dlib.face_recognition_model_v1(str(weights.install("dlib")))
+    ours = configured("dlib")["dlib"].embed([face])[0]
+    right, wrong = (np.array(model.compute_face_descriptor(np.ascontiguousarray(f))) for f in (face, face[..., ::-1]))
+    assert np.linalg.norm(ours - right) < 0.1 * np.linalg.norm(ours - wrong)
+
+
+def test_no_faces_give_no_rows():
+    assert configured("dlib")["dlib"].embed([]).shape == (0, 128)
+
+
+@pytest.mark.parametrize("name", DIMENSIONS)
+def test_paper_embedder_loads_from_deepfaces_own_format(name, write_random_weights, portraits):
+    path = write_random_weights(name)
+    embedder = configured(name)[name]
+    assert embedder.preflight() == []
+    faces = portraits[0][:3]
+    rows = embedder.embed(faces)
+    assert rows.shape == (3, DIMENSIONS[name])
+    assert rows.dtype == np.float32
+    assert np.isfinite(rows).all()
+    assert np.abs(rows[0] - rows[1]).max() > 1e-6, "different faces must not embed alike"
+    alone = embedder.embed(faces[:1])[0]
+    # Random weights are ill-conditioned: float noise of another batch shape reaches 6e-4 (seen with GhostFaceNet).
+    assert np.abs(rows[0] - alone).max() < 5e-3 * np.abs(alone).max()
+    assert weights.sha256(path)[:12] in embedder.version
+    path.unlink()  # VGG-Face's is 580 MB
+
+
+@pytest.mark.parametrize("name", [*DIMENSIONS, "facenet512"])
+def test_missing_weights_are_named_with_source_and_remedy(name, deepface_home):
+    embedder = configured(name)[name]
+    (problem,) = embedder.preflight()
+    assert str(weights.path_of(name)) in problem.what
+    assert weights.FILES[name].urls[0] in problem.what
+    assert problem.remedy.endswith(f"python -m icm download weights {name}")
+    with pytest.raises(EmbeddingError, match="is missing"):
+        embedder.embed([])
+
+
+def test_missing_package_is_named(deepface_home, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    what = [problem.what for problem in configured("buffalo_l")["buffalo_l"].preflight()]
+    assert any("needs the package insightface" in line for line in what)
+
+
+def test_truncated_weights_are_one_line_that_names_the_file(write_random_weights, portraits):
+    path = write_random_weights("openface")
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(WeightsError) as caught:
+        configured("openface")["openface"].embed(portraits[0][:1])
+    assert str(path) in str(caught.value)
+    assert "python -m icm download weights openface" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_network_are_one_line_that_names_the_file(write_random_weights, portraits):
+    path = write_random_weights("openface").rename(weights.path_of("ghostfacenet"))
+    with pytest.raises(WeightsError, match="cannot be loaded as ghostfacenet weights") as caught:
+        configured("ghostfacenet")["ghostfacenet"].embed(portraits[0][:1])
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_changed_since_their_download_are_refused(write_random_weights):
+    path = write_random_weights("sface")
+    path.write_bytes(path.read_bytes() + b"x")
+    (problem,) = configured("sface")["sface"].preflight()
+    assert "damaged" in problem.what
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"model": "Dlibb", "normalization": "base"}, "embedder.x.model=Dlibb"),
+        ({"model": "Dlib", "normalization": "none"}, "embedder.x.normalization=none"),
+        ({"model": "Dlib", "normalization": "base", "batch_size": 0}, "embedder.x.batch_size=0"),
+    ],
+)
+def test_bad_options_name_the_field(options, field):
+    with pytest.raises(EmbeddingError, match=field):
+        Embedder("x", **options)

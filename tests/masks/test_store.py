@@ -1,0 +1,131 @@
+"""The mask store, and edges read from it."""
+
+import gzip
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco
+
+from icm.masks.base import Split
+from icm.masks.edges import MaskError, mask_edge
+from icm.masks.sam import SamSettings, ScoredMask
+from icm.masks.store import MaskStore, SamMasks
+
+SETTINGS = SamSettings(alpha=0.7)
+
+
+def square(first, last):
+    mask = np.zeros((30, 40), np.uint8)
+    mask[first:last, first:last] = 1
+    return mask
+
+
+def scored(mask, score):
+    return ScoredMask(coco.encode(np.asfortranarray(mask))["counts"].decode(), score, 0.97)
+
+
+BIG, SMALL = square(2, 20), square(10, 14)
+
+
+@pytest.fixture
+def split(tmp_path):
+    (tmp_path / "set" / "train").mkdir(parents=True)
+    return Split(tmp_path / "set", "train", tmp_path / "set" / "train")
+
+
+@pytest.fixture
+def store(split):
+    folder = SamMasks().folder(split.root, split.name)
+    store = MaskStore.create(folder, "vit_b", "0123", SETTINGS, {"icm": "1"})
+    store.write("deep/a.jpg", 30, 40, [scored(SMALL, 0.9), scored(BIG, 0.75)])
+    return store
+
+
+def test_what_is_written_comes_back(store):
+    height, width, masks = store.read("deep/a.jpg")
+    assert (height, width) == (30, 40)
+    assert [mask.score for mask in masks] == [0.9, 0.75]
+    assert store.listing() == ({"deep/a.jpg"}, set())
+
+
+def test_the_default_place_is_beside_the_data_set(split):
+    root = split.root.parent
+    assert SamMasks().folder(split.root, "train") == root / "set-masks" / "sam-vit_b" / "train"
+    assert SamMasks(path="elsewhere").folder(split.root, "train").as_posix() == "elsewhere/train"
+
+
+def test_edges_at_any_alpha_not_below_the_stores(store, split):
+    def edges(alpha):
+        return SamMasks(alpha=alpha).open(split).read("deep/a.jpg", 30, 40)
+
+    np.testing.assert_array_equal(edges(0.7), mask_edge(BIG) | mask_edge(SMALL))
+    np.testing.assert_array_equal(edges(0.9), mask_edge(SMALL))
+    assert not edges(0.95).any()
+    with pytest.raises(MaskError, match=r"masks.alpha=0\.6 is below 0\.7.*icm masks .*masks\.alpha=0\.6"):
+        edges(0.6)
+
+
+def test_dilation(store, split):
+    thin, thick = (SamMasks(alpha=0.8, dilation=d).open(split).read("deep/a.jpg", 30, 40) for d in (1, 3))
+    assert thick.sum() > thin.sum()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "foreign", "text"])
+def test_a_damaged_file_is_noticed(store, split, damage):
+    path = store.folder / "deep" / "a.jpg.json.gz"
+    content = path.read_bytes()
+    if damage == "foreign":
+        store.write("b.jpg", 30, 40, [])
+        content = (store.folder / "b.jpg.json.gz").read_bytes()
+    changed = {
+        "cut": content[:-9],
+        "flip": content[:40] + bytes([content[40] ^ 8]) + content[41:],
+        "empty": b"",
+        "foreign": content,
+        "text": gzip.compress(b'{"format": 1}'),
+    }
+    assert store.has("deep/a.jpg")
+    path.write_bytes(changed[damage])
+    assert not store.has("deep/a.jpg")
+    with pytest.raises(MaskError, match=r"a\.jpg\.json\.gz is missing or damaged.*icm masks again"):
+        SamMasks().open(split).read("deep/a.jpg", 30, 40)
+
+
+def test_the_same_masks_give_the_same_bytes(store):
+    path = store.folder / "deep" / "a.jpg.json.gz"
+    before = path.read_bytes()
+    store.write("deep/a.jpg", 30, 40, [scored(SMALL, 0.9), scored(BIG, 0.75)])
+    assert path.read_bytes() == before
+
+
+def test_other_settings_are_refused(store):
+    again = MaskStore.create(store.folder, "vit_b", "0123", SETTINGS, {"icm": "2"})
+    assert again.manifest["versions"] == {"icm": "1"}
+    with pytest.raises(MaskError, match=r"alpha 0\.7, now 0\.8"):
+        MaskStore.create(store.folder, "vit_b", "0123", SamSettings(alpha=0.8), {})
+    with pytest.raises(MaskError, match="model 'vit_b', now 'vit_h'; weights '0123', now '4567'"):
+        MaskStore.create(store.folder, "vit_h", "4567", SETTINGS, {})
+
+
+def test_an_unfinished_store_is_refused_and_unreadable_images_left_out(store, split, caplog):
+    reader = SamMasks().open(split)
+    with pytest.raises(MaskError, match=r"1 of 2 images have no masks .*first: b\.jpg.*finish it"):
+        reader.usable(["deep/a.jpg", "b.jpg"])
+    store.write_failure("b.jpg", "truncated")
+    assert reader.usable(["deep/a.jpg", "b.jpg"]) == ["deep/a.jpg"]
+    assert "1 of 2 images could not be read" in caplog.text
+    store.write("b.jpg", 30, 40, [])
+    assert reader.usable(["deep/a.jpg", "b.jpg"]) == ["deep/a.jpg", "b.jpg"]
+    assert store.listing()[1] == set()
+
+
+def test_errors_name_the_store_and_the_remedy(store, split):
+    with pytest.raises(MaskError, match=r"is no mask store; make it with: python -m icm masks data\.path="):
+        SamMasks().open(Split(split.root, "val", split.root / "val"))
+    with pytest.raises(MaskError, match=r"masks\.model=vit_h, but .* was made by vit_b"):
+        SamMasks(model="vit_h", path=str(store.folder.parent)).open(split)
+    with pytest.raises(MaskError, match=r"a\.jpg has 41x30 pixels, its masks .* 40x30"):
+        SamMasks().open(split).read("deep/a.jpg", 30, 41)
+    (store.folder / "manifest.json").write_text("{")
+    with pytest.raises(MaskError, match=r"manifest\.json is missing or damaged"):
+        SamMasks().open(split)

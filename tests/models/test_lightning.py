@@ -1,0 +1,300 @@
+"""The training step, its two parameter groups, schedule, average, curves and checkpoints."""
+
+import csv
+import importlib.util
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from datamodules.coco import CocoEdges
+from datamodules.demo import make_demo
+from icm.errors import UserError
+from icm.masks.annotations import AnnotationMasks
+from models.checkpointing import AtomicCheckpointIO, Checkpoints
+from models.hyperprior import Hyperprior
+from models.lightning import CodecTraining
+from models.monitoring import GradientCheck, MetricsFile
+from models.objective import RateDistortion, masked_psnr, selectivity
+
+SCRIPT = Path(__file__).with_name("ddp_steps.py")
+
+
+def batches(count: int = 3, size: int = 2, filled: bool = True) -> list[dict]:
+    generator = torch.Generator().manual_seed(5)
+    mask = torch.zeros(size, 1, 64, 64)
+    mask[..., 20:40, 20:40] = float(filled)
+    return [
+        {"image": torch.rand(size, 3, 64, 64, generator=generator), "mask": mask, "name": [str(i)] * size}
+        for i in range(count)
+    ]
+
+
+def loader(items: list[dict]) -> DataLoader:
+    return DataLoader(items, batch_size=None)
+
+
+def training(**options) -> CodecTraining:
+    torch.manual_seed(0)
+    return CodecTraining(Hyperprior(8, 12), RateDistortion(0.05, "edge"), **{"lr": 1e-3, "aux_lr": 1e-2} | options)
+
+
+def fit(module: CodecTraining, train: list[dict] | None = None, val: list[dict] | None = None, **options) -> pl.Trainer:
+    # Without a callback of ours Lightning would add its own, which writes to the current folder.
+    ours = any(isinstance(callback, Checkpoints) for callback in options.get("callbacks", ()))
+    options = {"logger": False, "max_epochs": 1, "enable_checkpointing": ours} | options
+    resume = options.pop("ckpt_path", None)
+    trainer = pl.Trainer(
+        accelerator="cpu", enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+        plugins=[AtomicCheckpointIO()], log_every_n_steps=1, **options,
+    )  # fmt: skip
+    trainer.fit(
+        module,
+        loader(train or batches()),
+        None if val is None else loader(val),
+        ckpt_path=resume,
+        weights_only=True if resume else None,
+    )
+    return trainer
+
+
+class Spy(pl.Callback):
+    """The network's learning rate at every step."""
+
+    def __init__(self):
+        self.rates = []
+
+    def on_train_batch_end(self, trainer, module, *args) -> None:
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+def test_quantiles_have_a_group_of_their_own_and_each_loss_reaches_its_group_alone():
+    module = training()
+    network, quantiles = module.configure_optimizers().param_groups
+    assert (network["lr"], quantiles["lr"]) == (1e-3, 1e-2)
+    assert [q is module.network.entropy_bottleneck.quantiles for q in quantiles["params"]] == [True]
+    assert len(network["params"]) == len(list(module.network.parameters())) - 1
+
+    batch = batches(1)[0]
+    module.objective(module.network(batch["image"]), batch["image"], batch["mask"])["loss"].backward()
+    assert module.network.entropy_bottleneck.quantiles.grad is None
+    assert all(p.grad is not None for p in network["params"])
+    module.zero_grad()
+    module.network.aux_loss().backward()
+    assert module.network.entropy_bottleneck.quantiles.grad is not None
+    assert all(p.grad is None for p in network["params"])
+
+
+def test_clipping_leaves_the_quantiles_gradient_alone():
+    module = training()
+    optimizer = module.configure_optimizers()
+    for parameter in module.network.parameters():
+        parameter.grad = torch.full_like(parameter, 10.0)
+    module.configure_gradient_clipping(optimizer, 1.0)
+    norm = math.sqrt(sum(float(p.grad.square().sum()) for p in optimizer.param_groups[0]["params"]))
+    assert norm == pytest.approx(1, rel=1e-4)
+    assert (module.network.entropy_bottleneck.quantiles.grad == 10).all()
+
+
+def test_learning_rate_falls_at_milestones_in_epochs_also_after_a_restart(tmp_path):
+    spy = Spy()
+    fit(training(milestones=[1, 3]), callbacks=[spy, Checkpoints(tmp_path, 100)], max_epochs=2)
+    assert spy.rates == pytest.approx([1e-3] * 3 + [1e-4] * 3)
+    spy = Spy()
+    trainer = fit(
+        training(milestones=[1, 3]),
+        callbacks=[spy, Checkpoints(tmp_path, 100)],
+        max_epochs=4,
+        ckpt_path=tmp_path / "last.ckpt",
+    )
+    assert spy.rates == pytest.approx([1e-4] * 3 + [1e-5] * 3)
+    assert trainer.optimizers[0].param_groups[1]["lr"] == 1e-2
+    assert trainer.global_step == 12
+
+
+def test_average_follows_the_weights_and_is_what_is_validated_and_stored(tmp_path):
+    module = training(ema_decay=0.999)
+    start = module.network.g_a[0].weight.detach().clone()
+    fit(module, batches(1), batches(1), callbacks=[Checkpoints(tmp_path, 100)])
+    # At the first step the decay is (1 + 0) / (10 + 0).
+    expected = start * 0.1 + module.network.g_a[0].weight * 0.9
+    torch.testing.assert_close(module.ema.g_a[0].weight, expected)
+    assert module.coder is module.ema
+    stored = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
+    torch.testing.assert_close(stored["ema.g_a.0.weight"], expected)
+    assert {f"ema.{name}" for name in module.network.state_dict()} <= set(stored)
+
+
+def test_half_precision_training_keeps_likelihoods_in_float32():
+    seen = []
+
+    class Objective(RateDistortion):
+        def __call__(self, output, x, mask=None):
+            seen.append((output["x_hat"].dtype, {v.dtype for v in output["likelihoods"].values()}))
+            return super().__call__(output, x, mask)
+
+    module = CodecTraining(Hyperprior(8, 12), Objective(0.05, "edge"), lr=1e-3, aux_lr=1e-3)
+    fit(module, batches(1), precision="bf16-mixed")
+    assert seen == [(torch.bfloat16, {torch.float32})]
+    assert all(p.isfinite().all() and p.dtype == torch.float32 for p in module.network.parameters())
+
+
+def test_images_without_edges_are_counted_and_never_make_nan():
+    module = training()
+    empty, filled = batches(1, filled=False), batches(1)
+    trainer = fit(module, empty, [*empty, *filled])
+    assert all(p.isfinite().all() for p in module.network.parameters())
+    assert trainer.callback_metrics["train/empty_masks"] == 2
+    figures = {name: float(trainer.callback_metrics[f"val/{name}"]) for name in ("masked_psnr", "selectivity", "psnr")}
+    assert trainer.callback_metrics["val/empty_masks"] == 2
+    module.eval()
+    with torch.no_grad():
+        x, mask = filled[0]["image"], filled[0]["mask"]
+        x_hat = module.network(x)["x_hat"]
+    assert figures["masked_psnr"] == pytest.approx(float(masked_psnr(x, x_hat, mask).mean()), abs=1e-3)
+    assert figures["selectivity"] == pytest.approx(float(selectivity(x, x_hat, mask).mean()), abs=1e-3)
+    assert math.isfinite(figures["psnr"])
+
+
+def test_curves_are_a_row_per_step_and_a_resumed_run_drops_what_came_after_its_checkpoint(tmp_path):
+    path = tmp_path / "metrics.csv"
+    curves = MetricsFile(path)
+    curves.begin()
+    fit(training(), batches(4), batches(1), logger=curves)
+    rows = list(csv.DictReader(path.open()))
+    trained = [row for row in rows if row["train/loss"]]
+    assert [row["step"] for row in trained] == ["1", "2", "3", "4"]
+    for row in trained:
+        expected = float(row["train/bpp"]) + 0.05 * 255**2 * float(row["train/masked_mse"])
+        assert float(row["train/loss"]) == pytest.approx(expected, rel=1e-3)
+    assert [row["step"] for row in rows if row["val/loss"]] == ["4"]
+    # A kill can leave half a row.
+    with path.open("a") as file:
+        file.write("5,0,0.00")
+    MetricsFile(path, resume_step=2).begin()
+    assert [row["step"] for row in csv.DictReader(path.open())] == ["1", "2"]
+    MetricsFile(path).begin()
+    assert list(csv.DictReader(path.open())) == []
+
+
+def test_a_failed_save_leaves_the_checkpoint_that_was_there(tmp_path):
+    class Unsaveable:
+        def __reduce__(self):
+            raise OSError("disk full")
+
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"step": 1}, path)
+    with pytest.raises(OSError, match="disk full"):
+        AtomicCheckpointIO().save_checkpoint({"big": torch.zeros(10), "step": Unsaveable()}, path)
+    assert torch.load(path, weights_only=True) == {"step": 1}
+    AtomicCheckpointIO().save_checkpoint({"step": 2}, path)
+    assert torch.load(path, weights_only=True) == {"step": 2}
+    assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_best_is_the_lowest_validation_loss_and_outlives_a_restart(tmp_path):
+    class Scores(CodecTraining):
+        scores = ()
+
+        def on_validation_epoch_end(self) -> None:
+            self.log("val/loss", self.scores[self.current_epoch])
+
+    def run(epochs: int, ckpt_path=None) -> Checkpoints:
+        keeper = Checkpoints(tmp_path, every_n_steps=2, every_n_epochs=2)
+        torch.manual_seed(0)
+        module = Scores(Hyperprior(8, 12), RateDistortion(0.05, "edge"), lr=1e-3, aux_lr=1e-3)
+        module.scores = (3.0, 1.0, float("nan"), 2.0, 0.5)
+        fit(module, batches(3), batches(1), callbacks=[keeper], max_epochs=epochs, ckpt_path=ckpt_path)
+        return keeper
+
+    def step(name: str) -> int:
+        return torch.load(tmp_path / f"{name}.ckpt", weights_only=True)["global_step"]
+
+    assert run(2).best == {"step": 6, "val/loss": 1.0}
+    assert run(4, tmp_path / "last.ckpt").best == {"step": 6, "val/loss": 1.0}
+    assert (step("best"), step("last")) == (6, 12)
+    assert run(5, tmp_path / "last.ckpt").best == {"step": 15, "val/loss": 0.5}
+    assert (step("best"), step("last"), step("epoch-0002"), step("epoch-0004")) == (15, 15, 6, 12)
+
+
+def test_going_on_in_the_middle_of_an_epoch_takes_every_remaining_step_once(tmp_path):
+    class Stop(pl.Callback):
+        def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
+            if trainer.global_step == 8:
+                raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(training(), batches(5), batches(1), callbacks=[Stop(), Checkpoints(tmp_path, 3)], max_epochs=3)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 6
+    spy = Spy()
+    keeper = Checkpoints(tmp_path, 3)
+    trainer = fit(
+        training(), batches(5), batches(1), callbacks=[spy, keeper], max_epochs=3, ckpt_path=tmp_path / "last.ckpt"
+    )
+    assert (trainer.global_step, trainer.current_epoch, len(spy.rates)) == (15, 3, 9)
+
+
+def test_gradient_check_names_a_parameter_that_is_not_used():
+    module = training()
+    fit(module, batches(1), callbacks=[GradientCheck()])
+    module = training()
+    module.network.spare = torch.nn.Conv2d(3, 3, 1)
+    with pytest.raises(UserError, match=r"2 of \d+ .*network.spare.weight, network.spare.bias"):
+        fit(module, batches(1), callbacks=[GradientCheck()])
+
+
+def test_two_processes_take_the_steps_of_one_with_the_joined_batch(tmp_path):
+    command = [sys.executable, str(SCRIPT), str(tmp_path / "two.pt"), "2", "2"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=250, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    two = torch.load(tmp_path / "two.pt", weights_only=True)
+    spec = importlib.util.spec_from_file_location("ddp_steps", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    one = script.steps(tmp_path / "one.pt", devices=1, batch=4)
+    assert one["steps"] == two["steps"] == 10
+    for name, value in one["state"].items():
+        torch.testing.assert_close(two["state"][name], value, rtol=0, atol=1e-5, msg=name)
+    # What the generator of noise gives differs between the processes.
+    first, second = two["draws"]
+    assert not torch.equal(first, second)
+
+
+def test_edge_objective_spends_its_bits_inside_the_mask(tmp_path):
+    data = CocoEdges(
+        str(make_demo(tmp_path / "demo", {"train2017": 1, "val2017": 8})),
+        AnnotationMasks(),
+        crop=128,
+        val_crop=128,
+        workers=0,
+    )
+    data.setup()
+    samples = sorted((data.val_set[i] for i in range(8)), key=lambda sample: -float(sample["mask"].mean()))[:4]
+    batch = {name: torch.stack([sample[name] for sample in samples]) for name in ("image", "mask")}
+    x, mask = batch["image"], batch["mask"]
+
+    def overfit(region: str, lmbda: float) -> tuple[float, float]:
+        """bpp and selectivity after 150 steps on the four images."""
+        torch.manual_seed(0)
+        module = CodecTraining(
+            Hyperprior(32, 48), RateDistortion(lmbda, region), lr=2e-3, aux_lr=1e-3, milestones=[1]
+        )  # fmt: skip
+        fit(module, [batch] * 75, max_epochs=2, gradient_clip_val=1.0)
+        module.eval()
+        with torch.no_grad():
+            output = module.network(x)
+        return float(module.objective(output, x, mask)["bpp"]), float(selectivity(x, output["x_hat"], mask).mean())
+
+    edge_bpp, edge = overfit("edge", 0.05)
+    plain_bpp, plain = overfit("plain", 0.0015)
+    print(f"edge {edge_bpp:.3f} bpp {edge:+.1f} dB, plain {plain_bpp:.3f} bpp {plain:+.1f} dB")
+    assert 0.7 < edge_bpp / plain_bpp < 1.4
+    assert edge - plain >= 5

@@ -1,0 +1,44 @@
+import math
+
+import pytest
+
+from icm.evaluation.results import load_run
+from icm.report.comparisons import compare
+from icm.report.points import collect_points
+
+
+def test_the_learned_codec_is_held_against_vvc(runs):
+    found = compare(collect_points(runs))
+    assert [(c.point.title, c.against) for c in found] == [("SA-ICM rate 2", "VVC"), ("SA-ICM rate 1", "VVC")]
+    # At 0.2 bpp between VVC QP 40 (0.17 bpp, 0.2 lower than the base) and QP 37 (0.27 bpp, 0.1 lower).
+    weight = math.log(0.2 / 0.17) / math.log(0.27 / 0.17)
+    expected = -0.4 + 0.2 * (1 - weight) + 0.1 * weight
+    assert found[1].raw["dlib"].difference == pytest.approx(expected, abs=1e-6)
+    assert found[1].raw["dlib"].ci95 == pytest.approx((expected, expected), abs=1e-6)
+    assert found[1].calibrated["dlib"].difference == pytest.approx(2 * expected, abs=1e-6)
+
+
+def test_only_common_faces_are_compared(synthetic, tmp_path):
+    three = synthetic.FACES[:3]
+    jobs = [("vvc", {"qp": 30}, 0.4, synthetic.FACES), ("vvc", {"qp": 40}, 0.1, three), ("jpeg", {}, 0.2, three[1:])]
+    for job, (codec, point, bpp, faces) in enumerate(jobs):
+        synthetic.write(tmp_path / str(job), codec, point, bpp, scores={"dlib": [0.5] * len(faces)}, faces=faces)
+    (comparison,) = compare(collect_points([load_run(tmp_path / str(job)) for job in range(3)]))
+    assert comparison.raw["dlib"].faces == 2
+
+
+def test_the_control_network_is_a_baseline(synthetic, tmp_path):
+    job = 0
+    for variant, bpps in (("edge", (0.2, 0.3)), ("control", (0.15, 0.4))):
+        for rate, bpp in enumerate(bpps):
+            synthetic.write(tmp_path / str(job), "sa_icm", {"rate": rate}, bpp, parameters={"variant": variant})
+            job += 1
+    found = compare(collect_points([load_run(tmp_path / str(n)) for n in range(job)]))
+    assert {(c.point.series, c.against) for c in found} == {("SA-ICM (edge)", "SA-ICM (control)")}
+    assert len(found) == 2
+
+
+def test_nothing_to_compare(synthetic, tmp_path):
+    synthetic.write(tmp_path / "0", "vvc", {"qp": 30}, 0.4)
+    synthetic.write(tmp_path / "1", "jpeg", {"quality": 9}, 0.2)
+    assert compare(collect_points([load_run(tmp_path / "0"), load_run(tmp_path / "1")])) == []

@@ -1,0 +1,196 @@
+"""The evaluation end to end, on real codecs, the real detector and a real recogniser."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from icm.images import write_png
+
+ROOT = Path(__file__).resolve().parents[1]
+GROUPS = {group: sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
+          for group in ("codec", "faces", "detector", "embedder", "logger")}  # fmt: skip
+
+
+def config(*overrides):
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("evaluate", list(overrides), return_hydra_config=True)
+
+
+def run(*arguments, cwd, cache, check=True):
+    environment = {**os.environ, "ICM_CACHE": str(cache), "WANDB_MODE": "offline"}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "evaluate.py"), *arguments, "logger=csv"],
+        cwd=cwd, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    if check:
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def faces_folder(tmp_path_factory):
+    """A folder of two demo scenes, a picture without a face and a truncated file."""
+    from icm.faces.sources import DemoFaces
+
+    folder = tmp_path_factory.mktemp("faces")
+    scenes = DemoFaces().images()
+    for number in (0, 1):
+        write_png(folder / f"scene{number}.png", scenes[number].load())
+    write_png(folder / "blank.png", scenes[0].load() * 0 + 128)
+    (folder / "broken.png").write_bytes((folder / "scene0.png").read_bytes()[:2000])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.mark.parametrize(("group", "option"), [(g, o) for g, options in GROUPS.items() for o in options])
+def test_every_option_composes(group, option):
+    cfg = config(f"{group}={option}", *(["faces.path=x"] if option in ("folder", "coco") else []))
+    assert OmegaConf.select(cfg, group)
+    OmegaConf.to_container(cfg.codec, resolve=True)
+
+
+@pytest.mark.parametrize("embedder", ["[dlib,arcface]", "paper"])
+def test_several_embedders_compose(embedder):
+    assert len(config(f"embedder={embedder}").embedder) == {"[dlib,arcface]": 2, "paper": 6}[embedder]
+
+
+@pytest.mark.parametrize("experiment", sorted(path.stem for path in (ROOT / "conf/experiment").glob("*.yaml")
+                                              if "override /faces" in path.read_text()))  # fmt: skip
+def test_every_rate_point_of_an_experiment_composes(experiment):
+    points = config(f"experiment={experiment}").hydra.sweeper.params.codec.split(",")
+    labels = [json.dumps(OmegaConf.to_container(config(f"codec={point}").codec, resolve=True)) for point in points]
+    assert len(set(labels)) == len(points) > 3
+
+
+def test_help_lists_groups_and_options_without_heavy_imports():
+    code = "import sys, evaluate; sys.exit(bool({'torch', 'tensorflow', 'deepface', 'wandb'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+    text = subprocess.run([sys.executable, "evaluate.py", "--help"], cwd=ROOT, capture_output=True, text=True).stdout
+    for word in ("codec", "vvc", "jpeg", "embedder", "dlib", "detector", "mtcnn", "faces", "qp: 37"):
+        assert word in text
+
+
+def test_a_grid_from_another_folder_then_again_from_the_cache(faces_folder, cache, tmp_path):
+    arguments = ["-m", "codec=vvc,jpeg,none", "qp=32,40", "faces=folder", f"faces.path={faces_folder}"]
+    arguments += ["workers=2"]
+    done = run(*arguments, "hydra.sweep.dir=first", cwd=tmp_path, cache=cache)
+    first = tmp_path / "first"
+    table = list(csv.DictReader((first / "table.csv").open()))
+    # Six cells, but JPEG and the identity have no QP: four distinct ones.
+    assert [row["label"] for row in table] == ["vvc qp 32", "vvc qp 40", "jpeg quality 50", "none"]
+    fine, coarse, _, identity = table
+    assert float(fine["bpp"]) > float(coarse["bpp"])
+    assert float(fine["cosine_similarity"]) > float(coarse["cosine_similarity"])
+    assert float(identity["cosine_similarity"]) == pytest.approx(1.0)
+    assert float(identity["bpp"]) == 24
+    assert (first / "report.html").stat().st_size > 1000
+    assert str(first / "report.html") in done.stdout.replace("\n", "")
+    summary = json.loads((first / "0" / "summary.json").read_text())
+    assert summary["codec"] == "vvc"
+    assert summary["qp"] == 32
+    assert summary["images"] == 2
+    low, high = summary["similarity"]["dlib"]["ci95"]
+    assert low <= summary["similarity"]["dlib"]["mean"] <= high
+    reasons = {entry["image"]: entry["reason"] for entry in summary["skipped"]}
+    assert set(reasons) == {"blank.png", "broken.png"}
+    assert "no face" in reasons["blank.png"]
+    for word in ("versions", "git_commit", "parameters", "cell"):
+        assert word in summary
+    assert (first / "0" / "config.yaml").is_file()
+
+    # From the cache, nothing is coded or detected: TensorFlow is unusable in this run and ffmpeg is not found.
+    trap = tmp_path / "trap"
+    trap.mkdir()
+    (trap / "tensorflow.py").write_text("raise RuntimeError('TensorFlow was imported')\n")
+    os.environ["PYTHONPATH"] = str(trap)
+    try:
+        run(*arguments, "hydra.sweep.dir=second", cwd=tmp_path, cache=cache)
+    finally:
+        del os.environ["PYTHONPATH"]
+    for path in first.glob("*/*.csv"):
+        assert path.read_bytes() == (tmp_path / "second" / path.parent.name / path.name).read_bytes()
+    assert (first / "table.csv").read_bytes() == (tmp_path / "second" / "table.csv").read_bytes()
+
+
+def test_a_single_run_prints_its_table_and_names_the_skipped(faces_folder, cache, tmp_path):
+    done = run("codec=jpeg", "codec.quality=10", "faces=folder", f"faces.path={faces_folder}",
+               "hydra.run.dir=here", cwd=tmp_path, cache=cache)  # fmt: skip
+    for name in ("images.csv", "faces.csv", "summary.json", "table.csv", "table.md", "report.html", "config.yaml"):
+        assert (tmp_path / "here" / name).is_file()
+    assert "skipped broken.png" in done.stdout
+    assert "report.html" in done.stdout
+
+
+def test_a_failing_job_keeps_the_others_and_fails_the_command(faces_folder, cache, tmp_path):
+    done = run("-m", "codec=jpeg", "faces=folder", f"faces.path={faces_folder},{tmp_path}/absent",
+               "hydra.sweep.dir=sweep", cwd=tmp_path, cache=cache, check=False)  # fmt: skip
+    assert done.returncode == 1
+    assert "absent" in done.stdout + done.stderr
+    assert len((tmp_path / "sweep" / "table.csv").read_text().splitlines()) == 2
+    assert "absent" in (tmp_path / "sweep" / "1" / "error.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("qp=99", ["qp", "99", "63"]),
+        ("faces=folder", ["faces.path"]),
+        ("codec.preset=warp", ["preset", "warp"]),
+    ],
+)
+def test_bad_values_are_one_line(override, words, tmp_path):
+    done = run(override, cwd=tmp_path, cache=tmp_path, check=False)
+    assert done.returncode != 0
+    text = done.stdout + done.stderr
+    assert text.startswith("evaluate.py: ")
+    assert len(text.splitlines()) == 1
+    for word in words:
+        assert word in text
+
+
+def test_a_missing_recogniser_is_reported_before_anything_is_coded(faces_folder, tmp_path):
+    os.environ["DEEPFACE_HOME"] = str(tmp_path / "nothing")
+    try:
+        done = run("embedder=paper", "faces=folder", f"faces.path={faces_folder}", cwd=tmp_path,
+                   cache=tmp_path / "cache", check=False)  # fmt: skip
+    finally:
+        del os.environ["DEEPFACE_HOME"]
+    assert done.returncode == 1
+    text = done.stdout + done.stderr
+    for word in ("vgg_face", "arcface", "download weights", str(tmp_path / "nothing")):
+        assert word in text
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_killed_job_leaves_no_half_file_and_goes_on(faces_folder, tmp_path):
+    cache, arguments = tmp_path / "cache", ["codec=vvc", "faces=folder", f"faces.path={faces_folder}", "logger=csv"]
+    environment = {**os.environ, "ICM_CACHE": str(cache)}
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "evaluate.py"), *arguments, "workers=1", "hydra.run.dir=run"],
+        cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list(cache.glob("seconds/*/*")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    first = {path: path.read_bytes() for path in cache.glob("bitstream/*/*")}
+    assert len(first) >= 1
+    assert not (tmp_path / "run" / "summary.json").exists()
+    run(*arguments, "hydra.run.dir=run", cwd=tmp_path, cache=cache)
+    for path, content in first.items():
+        assert path.read_bytes() == content
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["images"] == 2

@@ -1,0 +1,38 @@
+import hashlib
+import os
+
+import pytest
+
+from icm.files import atomic_write, file_sha256
+
+
+def test_writes_bytes_and_text_and_makes_folders(tmp_path):
+    path = atomic_write(tmp_path / "a" / "b.txt", "naïve\n")
+    assert path.read_bytes() == "naïve\n".encode()
+    atomic_write(path, b"\x00\xff")
+    assert path.read_bytes() == b"\x00\xff"
+    assert os.listdir(path.parent) == ["b.txt"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = atomic_write(tmp_path / "file", b"old")
+
+    def refuse(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        atomic_write(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_files_are_as_readable_as_ordinary_ones(tmp_path):
+    ordinary = tmp_path / "ordinary"
+    ordinary.write_bytes(b"")
+    assert atomic_write(tmp_path / "atomic", b"").stat().st_mode == ordinary.stat().st_mode
+
+
+def test_file_sha256(tmp_path):
+    data = os.urandom(3_000_000)
+    assert file_sha256(atomic_write(tmp_path / "x", data)) == hashlib.sha256(data).hexdigest()

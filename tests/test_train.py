@@ -1,0 +1,322 @@
+"""train.py as it is typed, and the function behind it."""
+
+import csv
+import json
+import os
+import resource
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import hydra
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+import train
+from icm.errors import UserError
+
+ROOT = Path(train.__file__).resolve().parent
+GROUPS = ("network", "objective", "masks", "data", "trainer", "logger", "debug")
+STEPS_AN_EPOCH = 4
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def coco(tmp_path_factory) -> Path:
+    """A COCO folder of eight training and two validation images."""
+    from datamodules.demo import make_demo
+
+    return make_demo(tmp_path_factory.mktemp("data") / "coco", {"train2017": 8, "val2017": 2})
+
+
+@pytest.fixture
+def small(coco) -> list[str]:
+    """Options of a run of a few seconds."""
+    return [
+        "data=coco", f"data.path={coco}", "data.workers=0", "data.crop=64", "data.val_crop=64", "data.batch_size=2",
+        "network.N=8", "network.M=12", "trainer.accelerator=cpu", "logger=csv", "trainer.max_epochs=2",
+        "trainer.log_every_n_steps=1",
+    ]  # fmt: skip
+
+
+def compose(*overrides: str) -> DictConfig:
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return hydra.compose("train", overrides=list(overrides))
+
+
+def environment(**changes: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "PL_"))}
+    return {**kept, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", **changes}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "train.py"), *arguments]
+
+
+def run(folder: Path, *arguments: str, **changes: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        command(*arguments), cwd=folder, env=environment(**changes), capture_output=True, text=True, timeout=120
+    )
+
+
+def test_help_is_quick_and_lists_every_option():
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = run(ROOT, "--help")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    # Processor time: other work on the machine does not count.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
+    for group in GROUPS:
+        line = next(line for line in done.stdout.splitlines() if line.startswith(f"{group}: "))
+        assert set(line.partition(": ")[2].split(", ")) >= set(options(group))
+    for example in ("trainer.devices=4", "-m objective.lmbda=", "experiment=sa_icm", "run=NAME"):
+        assert example in done.stdout
+
+
+@pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUPS for name in options(group)])
+def test_every_option_composes_and_builds(group, name, coco):
+    overrides = [f"{group}={name}", "trainer.accelerator=cpu", "+trainer.logger=false"]
+    if group == "data" and name != "demo":
+        overrides += [f"data.path={coco}", "masks=none"]
+    cfg = compose(*overrides)
+    OmegaConf.to_container(cfg, resolve=True)
+    for part in ("objective", "data", "trainer"):
+        assert hydra.utils.instantiate(cfg[part]) is not None
+    if group != "network":
+        return
+    network = hydra.utils.instantiate(cfg.network)
+    assert network.multiple in (64, 128)
+
+
+def test_the_published_recipe_composes():
+    cfg = compose("experiment=sa_icm", "data.path=COCO", "trainer.devices=4")
+    assert cfg.network._target_ == "models.tcm.TCM"
+    assert (cfg.network.N, cfg.objective.lmbda, cfg.masks.alpha, cfg.data.crop, cfg.data.batch_size) == (
+        128, 0.05, 0.78, 256, 8,
+    )  # fmt: skip
+    assert (cfg.optimizer.lr, cfg.optimizer.aux_lr, list(cfg.optimizer.milestones)) == (1e-4, 1e-3, [45, 48])
+    assert (cfg.trainer.max_epochs, cfg.trainer.gradient_clip_val, cfg.trainer.devices) == (50, 1.0, 4)
+
+
+def test_the_commands_of_the_documentation_compose():
+    text = (ROOT / "docs" / "reproducing_the_paper.md").read_text().replace("\\\n", " ").replace("$l", "0.05")
+    commands = [line for line in text.splitlines() if "train.py " in line and "experiment=" in line]
+    lines = [shlex.split(line.partition("train.py ")[2], comments=True) for line in commands]
+    assert len(lines) == 5
+    for words in lines:
+        # A swept value is not a value of one job.
+        overrides = [word.partition(",")[0] for word in words if word not in ("-m", ";")]
+        assert compose(*overrides).masks.model == "vit_h"
+
+
+def test_a_run_leaves_its_files_and_a_checkpoint_that_codes(small, tmp_path):
+    from models.checkpoint import load_network
+
+    training = train.train(compose(*small, "optimizer.ema_decay=0.9"), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "best.ckpt", "config.yaml", "last.ckpt", "metrics.csv", "run.json", "summary.json",
+    ]  # fmt: skip
+    assert training.checkpoint == tmp_path / "best.ckpt"
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary == training.summary
+    assert (summary["steps"], summary["epochs"], training.resumed_step) == (2 * STEPS_AN_EPOCH, 2, 0)
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    losses = [float(row["val/loss"]) for row in rows if row["val/loss"]]
+    assert summary["validation"]["loss"] == pytest.approx(min(losses), rel=1e-4)
+    assert OmegaConf.load(tmp_path / "config.yaml").objective.lmbda == 0.05
+
+    network = load_network(training.checkpoint)
+    state = torch.load(training.checkpoint, weights_only=True)["state_dict"]
+    assert torch.equal(network.g_a[0].weight, state["ema.g_a.0.weight"])
+    image = torch.rand(1, 3, 64, 64)
+    coded = network.compress(image)
+    assert network.decompress(coded["strings"], coded["shape"])["x_hat"].shape == image.shape
+
+    with pytest.raises(UserError, match="holds a finished run"):
+        train.train(compose(*small, "optimizer.ema_decay=0.9"), tmp_path)
+    longer = [*small, "optimizer.ema_decay=0.9", "trainer.max_epochs=3"]
+    with pytest.raises(UserError, match=r"trainer.max_epochs: 2 -> 3"):
+        train.train(compose(*longer), tmp_path)
+    continued = train.train(compose(*longer, "existing=continue"), tmp_path)
+    assert (continued.resumed_step, continued.summary["steps"]) == (2 * STEPS_AN_EPOCH, 3 * STEPS_AN_EPOCH)
+    assert continued.summary["validation"]["loss"] <= summary["validation"]["loss"]
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_before_anything_is_written(small, tmp_path):
+    first = train.train(compose(*small, "trainer.max_epochs=1"), tmp_path / "first")
+    weights = tmp_path / "weights.pth.tar"
+    torch.save({"state_dict": torch.load(first.checkpoint, weights_only=True)["state_dict"]}, weights)
+    (tmp_path / "torn.ckpt").write_bytes(first.checkpoint.read_bytes()[:1000])
+    for path, message in (
+        (tmp_path / "none.ckpt", r"none.ckpt: no such file"),
+        (weights, r"weights.pth.tar: training cannot go on from this file"),
+        (tmp_path / "torn.ckpt", r"torn.ckpt: training cannot go on from this file"),
+    ):
+        with pytest.raises(UserError, match=message):
+            train.train(compose(*small, f"ckpt_path={path}"), tmp_path / "second")
+    with pytest.raises(UserError, match=r"holds network .*'N': 8.*not .*'N': 16"):
+        train.train(compose(*small, f"ckpt_path={first.checkpoint}", "network.N=16"), tmp_path / "second")
+    assert not (tmp_path / "second").exists()
+    # A larger lambda makes every loss larger than the first run's best: the new run has a best of its own all the same.
+    options = [*small, f"ckpt_path={first.checkpoint}", "objective.lmbda=50"]
+    second = train.train(compose(*options), tmp_path / "second")
+    assert (second.resumed_step, second.summary["steps"]) == (STEPS_AN_EPOCH, 2 * STEPS_AN_EPOCH)
+    assert second.checkpoint.is_file()
+    assert second.summary["validation"]["loss"] > first.summary["validation"]["loss"]
+
+
+@pytest.mark.parametrize(
+    "network", [["network=hyperprior"], ["network=tcm_tiny", "data.crop=128", "data.val_crop=128"]]
+)
+def test_dry_run_finds_a_gradient_for_every_parameter(network, small, tmp_path):
+    kept = [option for option in small if not option.startswith(("network", "trainer.max_epochs"))]
+    training = train.train(compose(*kept, *network, "debug=fdr"), tmp_path)
+    assert training.summary["steps"] == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("objective.lmbda=-1", r"objective.lmbda=-1: must be a number above 0"),
+        ("data.path=/nowhere", r"data.path=/nowhere: no such folder"),
+        ("trainer.precision=half", r"trainer: .*half"),
+        ("existing=maybe", r"existing=maybe: choose from"),
+    ],
+)
+def test_a_bad_value_is_one_line_that_names_it(override, message, small, tmp_path):
+    with pytest.raises(UserError, match=message) as caught:
+        train.train(compose(*small, override), tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_killed_training_resumes_from_its_last_checkpoint_and_says_so(small, tmp_path):
+    # A stand-in that leaves a trace when it is imported: logger=csv must do without wandb.
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path" / "wandb.py").write_text("open('wandb_was_imported', 'w').close()\n")
+    path = os.pathsep.join([str(tmp_path / "path"), str(ROOT)])
+    epochs = 40
+    arguments = [*small, "run=night", f"trainer.max_epochs={epochs}", "checkpoints.every_n_steps=3"]
+    folder = tmp_path / "outputs" / "train" / "night"
+    process = subprocess.Popen(
+        command(*arguments), cwd=tmp_path, env=environment(PYTHONPATH=path),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 200
+    while not (folder / "best.ckpt").is_file() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    killed_at = torch.load(folder / "last.ckpt", weights_only=True)["global_step"]
+    assert 0 < killed_at < epochs * STEPS_AN_EPOCH
+    assert not (folder / "summary.json").exists()
+
+    other = run(tmp_path, *arguments, "objective.lmbda=0.01", PYTHONPATH=path)
+    assert other.returncode == 1
+    assert other.stderr.strip().startswith("train.py: ")
+    assert "objective.lmbda: 0.05 -> 0.01" in other.stderr
+    assert len(other.stderr.strip().splitlines()) == 1
+
+    done = run(tmp_path, *arguments, PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert f"resumed from step {killed_at} of {folder / 'last.ckpt'}" in done.stdout
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["steps"], summary["resumed_step"]) == (epochs * STEPS_AN_EPOCH, killed_at)
+    last = torch.load(folder / "last.ckpt", weights_only=True)
+    assert {int(state["step"]) for state in last["optimizer_states"][0]["state"].values()} == {summary["steps"]}
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    losses = {int(row["step"]): float(row["val/loss"]) for row in rows if row["val/loss"]}
+    assert sorted(losses) == list(range(STEPS_AN_EPOCH, summary["steps"] + 1, STEPS_AN_EPOCH))
+    assert summary["validation"]["loss"] == pytest.approx(min(losses.values()), rel=1e-4)
+    assert f"codec.checkpoint={folder / 'best.ckpt'} faces=demo" in done.stdout
+    assert not (tmp_path / "wandb_was_imported").exists()
+
+
+def test_two_cpu_processes_share_one_folder_that_one_of_them_writes(small, tmp_path):
+    done = run(tmp_path, *small, "trainer.devices=2")
+    assert done.returncode == 0, done.stderr[-2000:]
+    (folder,) = (tmp_path / "outputs" / "train").iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "best.ckpt", "config.yaml", "last.ckpt", "metrics.csv", "run.json", "summary.json",
+    ]  # fmt: skip
+    # Half of the batches each, and one set of rows.
+    assert json.loads((folder / "summary.json").read_text())["steps"] == STEPS_AN_EPOCH
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    assert [row["step"] for row in rows if row["train/loss"]] == ["1", "2", "3", "4"]
+    assert done.stdout.count("measure it:") == 1
+
+
+def test_a_sweep_in_several_processes_is_refused_at_once(small, tmp_path):
+    done = run(tmp_path, "-m", *small, "objective.lmbda=0.02,0.03", "trainer.devices=2")
+    assert done.returncode == 1
+    assert "train.py: -m with trainer.devices=2" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_a_sweep_trains_every_job_reports_the_failed_one_and_repeats_nothing(small, tmp_path):
+    arguments = ["-m", *small, "run=sweep", "trainer.max_epochs=1", "objective.lmbda=0.02,-1,0.05"]
+    done = run(tmp_path, *arguments)
+    folder = tmp_path / "outputs" / "train" / "sweep"
+    assert done.returncode == 1
+    assert "job 1 failed: objective.lmbda=-1" in done.stderr
+    for job, lmbda in ((0, 0.02), (2, 0.05)):
+        assert (folder / str(job) / "best.ckpt").is_file()
+        assert OmegaConf.load(folder / str(job) / "config.yaml").objective.lmbda == lmbda
+        assert f"lambda {lmbda:g}: {folder / str(job) / 'best.ckpt'}" in done.stdout
+    stamps = {path: path.stat().st_mtime_ns for path in folder.rglob("best.ckpt")}
+    again = run(tmp_path, *[argument.replace(",-1", "") for argument in arguments[:-1]], "objective.lmbda=0.02")
+    assert again.returncode == 0 or "job 1 failed" in again.stderr
+    assert "is already trained: not repeated" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("best.ckpt")} == stamps
+
+
+def test_wandb_stays_offline_keeps_its_files_in_the_run_folder_and_its_id(small, tmp_path):
+    arguments = [*small, "logger=wandb", "run=a"]
+    folder = tmp_path / "outputs" / "train" / "a"
+    done = run(tmp_path, *arguments)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (record,) = (folder / "wandb").glob("offline-run-*")
+    pictures = sorted(path.name for path in record.rglob("*.png"))
+    assert len(pictures) == 4
+    done = run(tmp_path, *arguments, "existing=continue", "trainer.max_epochs=3")
+    assert done.returncode == 0, done.stderr[-2000:]
+    records = list((folder / "wandb").glob("offline-run-*"))
+    assert len(records) == 2
+    assert len({path.name.rsplit("-", 1)[1] for path in records}) == 1
+
+
+@pytest.mark.parametrize("folder", ["/tmp/plain-1", "/tmp/a b", "/tmp/lambda=1", '/tmp/it\'s, (so) {it} "is"'])
+def test_the_line_that_measures_a_checkpoint_reaches_hydra_as_it_was_meant(folder):
+    line = train.evaluate_line(Path(folder) / "best.ckpt")
+    words = shlex.split(line)
+    assert words[:3] == ["python", "evaluate.py", "codec=sa_icm"]
+    override = OverridesParser.create().parse_override(words[3])
+    assert override.key_or_group == "codec.checkpoint"
+    assert OmegaConf.create({"path": override.value()}).path == f"{folder}/best.ckpt"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_default_run_ends_with_a_line_that_measures_its_checkpoint(tmp_path):
+    done = run(tmp_path, "logger=csv", "trainer.max_epochs=2")
+    assert done.returncode == 0, done.stderr[-2000:]
+    words = shlex.split(done.stdout.partition("measure it:")[2].strip())
+    assert words[:2] == ["python", "evaluate.py"]
+    measured = subprocess.run(
+        [sys.executable, str(ROOT / "evaluate.py"), *words[2:], "logger=csv", "hydra.run.dir=measured"],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=900,
+    )  # fmt: skip
+    assert measured.returncode == 0, measured.stderr[-2000:]
+    summary = json.loads((tmp_path / "measured" / "summary.json").read_text())
+    assert summary["codec"] == "sa_icm"
+    assert summary["bpp"] > 0
