@@ -1,0 +1,82 @@
+"""Redraw the pictures of README and docs from the demo's results: ``make figures``.
+
+demo.jpg: faces before and after coding; scenes.jpg: whole scenes; curves.svg: similarity against rate;
+selectivity.svg: how the small edge network came to its selectivity (small_edge_training.csv).
+"""
+
+import csv
+import sys
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from icm import codecs
+from icm.codecs import shipped
+from icm.codecs.base import payload_size
+from icm.evaluation.results import load_runs
+from icm.faces.sources import DemoFaces
+from icm.metrics.rate import bits_per_pixel
+from icm.report import figures
+from icm.report.points import collect_points
+
+DOCS = Path(__file__).resolve().parent
+SCENES = (0, 4, 9)
+COLUMNS = (
+    ("VVC QP 37", "vvc", {"qp": 37}),
+    ("SA-ICM control, mid", "sa_icm", {"variant": "control", "rate": "mid"}),
+    ("SA-ICM, mid", "sa_icm", {"variant": "edge", "rate": "mid"}),
+    ("SA-ICM, low", "sa_icm", {"variant": "edge", "rate": "low"}),
+)
+
+
+def scenes() -> Figure:
+    """Three demo scenes and what each codec of `COLUMNS` makes of them, with the rate under each."""
+    makers = [(title, codecs.create(name, **options)) for title, name, options in COLUMNS]
+    images = [DemoFaces().images()[index].load() for index in SCENES]
+    figure = Figure(figsize=(3 * (len(makers) + 1), 2.5 * len(images)), layout="constrained")
+    axes = figure.subplots(len(images), len(makers) + 1)
+    for number, (row, image) in enumerate(zip(axes, images, strict=True)):
+        cells = [("original", image, "")]
+        for title, codec in makers:
+            bitstream = codec.encode(image)
+            rate = bits_per_pixel(payload_size(bitstream), *image.shape[:2])
+            cells.append((title, codecs.decode(bitstream), f"{rate:.3f} bpp"))
+        for axis, (title, picture, rate) in zip(row, cells, strict=True):
+            axis.imshow(picture)
+            axis.set_axis_off()
+            axis.text(0.5, -0.03, rate, transform=axis.transAxes, ha="center", va="top", fontsize=9)
+            if number == 0:
+                axis.set_title(title, fontsize=10)
+    return figure
+
+
+def selectivity() -> Figure:
+    """PSNR inside the edge mask minus outside against training steps, and where the controls ended."""
+    with open(DOCS / "small_edge_training.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    figure = Figure(figsize=(6, 3.4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([int(row["step"]) for row in rows], [float(row["selectivity"]) for row in rows], "o-", color="#e0561c")
+    ended = shipped.find("control", "mid").card["held_out"]["selectivity"]
+    axes.axhline(ended, linestyle="--", color=figures.MUTED)
+    axes.text(
+        float(rows[-1]["step"]), ended, "control, mid, when it ended", ha="right", va="bottom", color=figures.MUTED
+    )
+    axes.set_xlabel("training steps")
+    axes.set_ylabel("selectivity (dB)")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def main(sweep: Path) -> None:
+    points = collect_points(load_runs(sweep))
+    faces = points[0].face_keys()[:3]
+    shown = [point for point in points if point.codec in ("vvc", "sa_icm")]
+    figures.save(figures.strip_figure(shown, faces), DOCS / "demo.jpg")
+    figures.save(figures.similarity_figure(points, "dlib"), DOCS / "curves.svg")
+    figures.save(selectivity(), DOCS / "selectivity.svg")
+    figures.save(scenes(), DOCS / "scenes.jpg")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
