@@ -104,7 +104,7 @@ def _quieten() -> None:
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     if not is_first_process():
         logging.getLogger().setLevel(logging.WARNING)
-    # A resumed epoch shows the images of its beginning again, each as it was: nothing a user could act upon.
+    # The data modules' samplers do resume (datamodules.sampling); Lightning looks for it in the loader alone.
     warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
     warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
 

@@ -117,7 +117,11 @@ class MaskedDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         # A smaller last batch would weigh its images more; it is kept only where there is no full one.
-        sampler = EpochSampler(self.train_set, *self._processes(), shuffle=True, seed=self.seed)
+        epoch, batches = self._progress()
+        skip = batches * self.batch_size
+        sampler = EpochSampler(self.train_set, *self._processes(), shuffle=True, seed=self.seed, skip=skip)
+        # Worker processes begin to load before Lightning tells the sampler its epoch.
+        sampler.set_epoch(epoch)
         return self._loader(self.train_set, self.batch_size, sampler, drop_last=len(sampler) >= self.batch_size)
 
     def val_dataloader(self) -> DataLoader:
@@ -134,6 +138,16 @@ class MaskedDataModule(pl.LightningDataModule):
     def _processes(self) -> tuple[int, int]:
         trainer = self.trainer
         return (trainer.world_size, trainer.global_rank) if trainer is not None else (1, 0)
+
+    def _progress(self) -> tuple[int, int]:
+        """The epoch in which a run begins or goes on, and how many of its batches a resumed run has behind it."""
+        if self.trainer is None:
+            return 0, 0
+        epochs = self.trainer.fit_loop.epoch_progress.current.ready
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress
+        if batches.is_last_batch or not batches.current.processed:
+            return epochs, 0
+        return epochs - 1, batches.current.processed
 
     def _loader(self, dataset: Dataset, batch_size: int, sampler: EpochSampler, drop_last: bool) -> DataLoader:
         # OpenCV's threads do not survive the fork of a worker, which would then wait for them for ever. One thread is

@@ -1,6 +1,7 @@
 """Which sample comes when, and with which randomness: the same for any number of workers and processes."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import torch
@@ -15,10 +16,18 @@ class EpochSampler(DistributedSampler):
     It is torch's DistributedSampler (one process is the case of one replica): Lightning leaves it in place and tells it
     the epoch, each of n processes takes every n-th key of one shared order, and n processes with batch b see together
     the very samples that one process with batch n x b sees.
+
+    skip: samples of this process to leave out at the front of the first pass alone: those that an interrupted run had
+    already taken in that epoch.
     """
 
+    def __init__(self, *args, skip: int = 0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.skip = skip
+
     def __iter__(self) -> Iterator[Key]:
-        return ((index, self.epoch) for index in super().__iter__())
+        skip, self.skip = self.skip, 0
+        return ((index, self.epoch) for index in islice(super().__iter__(), skip, None))
 
 
 class FixedSampler(EpochSampler):

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from datamodules.coco import CocoEdges, DataError
@@ -101,6 +102,7 @@ def test_samples_depend_on_seed_and_epoch_only(root):
 def test_two_processes_see_what_one_sees_with_the_joined_batch(root):
     class Rank:
         world_size = 2
+        fit_loop = pl.Trainer(logger=False, accelerator="cpu").fit_loop
 
         def __init__(self, rank):
             self.global_rank = rank
@@ -120,8 +122,6 @@ def test_two_processes_see_what_one_sees_with_the_joined_batch(root):
 
 
 def test_lightning_sets_the_epoch_and_keeps_the_sampler(root):
-    import pytorch_lightning as pl
-
     class Recorder(pl.LightningModule):
         def __init__(self):
             super().__init__()
