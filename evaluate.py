@@ -13,6 +13,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from icm import failures
+from icm.config import build
 from icm.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -31,7 +33,6 @@ def evaluate(cfg: DictConfig, directory: Path, sweep: Path | None = None):
         The `icm.evaluation.results.Run`, of the earlier job when the cell is a repeat.
     """
     from icm import preflight, provenance
-    from icm.config import build
     from icm.evaluation.cache import Cache, content_key
     from icm.evaluation.pipeline import evaluate_faces, label_of
     from icm.evaluation.results import load_runs, write_run
@@ -102,22 +103,9 @@ def main(cfg: DictConfig) -> None:
         except KeyboardInterrupt:
             sys.exit("evaluate.py: interrupted; what was finished is cached, the same command goes on from there")
         return
-    # In a sweep a failed job must not take the others along: icm.report.sweep ends the command with the list of
-    # failures and a non-zero status.
-    from icm.files import atomic_write
-    from icm.report.sweep import ERROR_FILE, failed_jobs
-
-    sweep = Path(hydra_config.sweep.dir)
-    (directory / ERROR_FILE).unlink(missing_ok=True)
-    try:
-        evaluate(cfg, directory, sweep)
-    except Exception as error:
-        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        if reason in failed_jobs(sweep).values():
-            log.error("failed for the same reason as an earlier job")
-        else:
-            log.error("failed: %s", reason, exc_info=not isinstance(error, UserError))
-        atomic_write(directory / ERROR_FILE, reason + "\n")
+    # icm.report.sweep ends the command with the list of failures and a non-zero status.
+    with failures.recorded(directory):
+        evaluate(cfg, directory, Path(hydra_config.sweep.dir))
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from icm import failures
+from icm.config import build
 from icm.errors import UserError
-from icm.report.sweep import ERROR_FILE
 from icm.training.processes import default_run_name, is_first_process, refuse_distributed_sweep
 from icm.training.run_folder import FinishedRunError, RunFolder
 
@@ -54,7 +55,6 @@ def train(cfg: DictConfig, directory: Path) -> Training:
     import pytorch_lightning as pl
 
     from icm import provenance
-    from icm.config import build
     from icm.memory import keep_large_blocks
     from models.lightning import CodecTraining
 
@@ -238,18 +238,12 @@ def main(cfg: DictConfig) -> None:
         refuse_distributed_sweep(cfg.trainer)
     except UserError as error:
         sys.exit(f"train.py: {error}")
-    # A failed job must not take the others along: icm.training.sweep ends the command with the list of failures.
-    from icm.files import atomic_write
-
-    failure = directory / ERROR_FILE
-    failure.unlink(missing_ok=True)
-    try:
-        report(train(cfg, directory))
-    except FinishedRunError:
-        log.info("%s is already trained: not repeated", directory)
-    except Exception as error:
-        log.error("job %s failed: %s", HydraConfig.get().job.num, error, exc_info=not isinstance(error, UserError))
-        atomic_write(failure, f"{error}\n" if isinstance(error, UserError) else f"{type(error).__name__}: {error}\n")
+    # icm.training.sweep ends the command with the list of failures and a non-zero status.
+    with failures.recorded(directory):
+        try:
+            report(train(cfg, directory))
+        except FinishedRunError:
+            log.info("%s is already trained: not repeated", directory)
 
 
 if __name__ == "__main__":

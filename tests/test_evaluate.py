@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -81,6 +82,15 @@ def test_help_lists_groups_and_options_without_heavy_imports():
     text = subprocess.run([sys.executable, "evaluate.py", "--help"], cwd=ROOT, capture_output=True, text=True).stdout
     for word in ("codec", "vvc", "jpeg", "embedder", "dlib", "detector", "mtcnn", "faces", "qp: 37"):
         assert word in text
+    assert "objective" not in text
+
+
+def test_every_experiment_is_explained_by_the_help_of_its_entry():
+    texts = [
+        (ROOT / "conf" / name).read_text().partition("== Experiments")[2] for name in ("evaluate.yaml", "train.yaml")
+    ]
+    for path in (ROOT / "conf/experiment").glob("*.yaml"):
+        assert sum(bool(re.search(rf"\b{path.stem}[:,]", text)) for text in texts) == 1, path.stem
 
 
 def test_a_grid_from_another_folder_then_again_from_the_cache(faces_folder, cache, tmp_path):

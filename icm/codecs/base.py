@@ -45,14 +45,14 @@ class Codec(Protocol):
     """Turns an image into bytes that any process turns back into an image.
 
     name: the codec's id, as in ``codec=vvc``.
-    point: the operating point, such as ``{"qp": 37}`` or ``{"quality": 10}``; empty for a codec without one.
+    point: the operating point: ``{"qp": 37}``, ``{"quality": 10}``, ``{"rate": "mid"}``; empty for a codec without one.
     parameters: every setting that shapes the bitstream, the point included; JSON values only.
     version: the tools that shape the bytes, with their versions.
     max_workers: images worth coding at once; None is the number of cores.
     """
 
     name: str
-    point: dict[str, int | float]
+    point: dict[str, int | float | str]
     parameters: dict[str, Value]
     version: str
     max_workers: int | None

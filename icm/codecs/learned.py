@@ -48,14 +48,13 @@ class LearnedCodec:
         variant: str = "edge",
         rate: str = "mid",
     ):
-        self.point: dict[str, int | float] = {}
+        self.point: dict[str, int | float | str] = {}
         self.parameters: dict[str, int | float | str | bool] = {}
         if checkpoint:
             self.checkpoint = Path(checkpoint)
         else:
-            network = shipped.find(variant, rate)
-            self.checkpoint = network.path
-            self.point = {"lambda": network.card["lambda"]}
+            self.checkpoint = shipped.find(variant, rate).path
+            self.point = {"rate": rate}
             self.parameters = {"variant": variant, **self.point}
         if not self.checkpoint.is_file():
             raise CodecError(

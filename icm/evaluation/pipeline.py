@@ -259,8 +259,9 @@ def _similarity_summary(
 
 
 def label_of(codec: Codec) -> str:
-    """A short name of a codec at its operating point, such as ``vvc qp 37``."""
-    return " ".join([codec.name, *(f"{name} {value:g}" for name, value in codec.point.items())])
+    """A short name of a codec at its operating point, such as ``vvc qp 37`` or ``sa_icm control rate mid``."""
+    variant = codec.parameters.get("variant")
+    return " ".join(filter(None, [codec.name, variant, *(f"{name} {value}" for name, value in codec.point.items())]))
 
 
 def evaluate_faces(

@@ -20,7 +20,7 @@ EMBEDDER_TITLES = {
     "vggface": "VGG-Face", "facenet": "FaceNet", "facenet512": "FaceNet512", "arcface": "ArcFace",
     "openface": "OpenFace", "sface": "SFace", "ghostfacenet": "GhostFaceNet", "buffalo_l": "Buffalo_L", "dlib": "Dlib",
 }  # fmt: skip
-POINT_TITLES = {"qp": "QP"}
+POINT_TITLES = {"qp": "QP", "rate": ""}
 
 # What tells the weights of one operating point of a learned codec from those of another: not a setting of its curve.
 _WEIGHTS = ("checkpoint", "weights", "sha256")
@@ -122,7 +122,9 @@ def series_of(points: Sequence[Point]) -> dict[str, list[Point]]:
 
 def _point(runs: list[Run], suffix: str) -> Point:
     first = runs[0].summary
-    short = ", ".join(f"{POINT_TITLES.get(name, name)} {_text(value)}" for name, value in first["point"].items())
+    short = ", ".join(
+        f"{POINT_TITLES.get(name, name)} {_text(value)}".strip() for name, value in first["point"].items()
+    )
     title = codec_title(first["codec"])
     similarity = {
         name: Similarity(

@@ -11,7 +11,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-ERROR_FILE = "error.txt"
+from icm.failures import failed_jobs, print_failures
 
 
 class SweepReport(Callback):
@@ -45,15 +45,6 @@ def finish_sweep(directory: Path) -> dict[str, str]:
     return failed
 
 
-def print_failures(directory: Path, failed: dict[str, str]) -> None:
-    """List the failed jobs of a sweep on standard error, each reason once."""
-    for reason in dict.fromkeys(failed.values()):
-        names = [name for name in failed if failed[name] == reason]
-        print(f"job{'s' if len(names) > 1 else ''} {', '.join(names)} failed: {reason}", file=sys.stderr)
-    if failed:
-        print(f"{len(failed)} job(s) of {directory} failed; run the same command again to retry", file=sys.stderr)
-
-
 def report_finished(directory: Path, failed: dict[str, str]) -> None:
     from icm.evaluation.results import load_runs
     from icm.report.html import write_report
@@ -67,14 +58,3 @@ def report_finished(directory: Path, failed: dict[str, str]) -> None:
     print_table(runs)
     for path in written:
         print(path)
-
-
-def failed_jobs(directory: Path) -> dict[str, str]:
-    """Job folders with an ``error.txt``, in job order, with the reason that stands in it."""
-    folders = [path.parent for path in directory.glob(f"*/{ERROR_FILE}")]
-    folders.sort(key=lambda folder: (not folder.name.isdigit(), folder.name.zfill(9)))
-    return {folder.name: _reason(folder / ERROR_FILE) for folder in folders}
-
-
-def _reason(path: Path) -> str:
-    return path.read_text(encoding="utf-8").strip() or "unknown reason"

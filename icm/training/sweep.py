@@ -7,7 +7,7 @@ from pathlib import Path
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from icm.report.sweep import failed_jobs, print_failures
+from icm.failures import failed_jobs, print_failures
 
 
 class SweepSummary(Callback):

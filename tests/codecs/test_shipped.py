@@ -32,7 +32,7 @@ def test_the_default_is_the_edge_network_and_variants_are_told_apart(folder):
     edge, control = codecs.create("sa_icm"), codecs.create("sa_icm", variant="control")
     assert edge.checkpoint == folder / "edge_mid.safetensors"
     assert control.checkpoint == folder / "control_mid.safetensors"
-    assert edge.point == {"lambda": 0.5}
+    assert edge.point == {"rate": "mid"}
     assert (edge.parameters["variant"], control.parameters["variant"]) == ("edge", "control")
 
 

@@ -268,6 +268,7 @@ def test_two_processes_take_the_steps_of_one_with_the_joined_batch(tmp_path):
     assert not torch.equal(first, second)
 
 
+@pytest.mark.timeout(900)  # a minute on two idle cores
 def test_edge_objective_spends_its_bits_inside_the_mask(tmp_path):
     data = CocoEdges(
         str(make_demo(tmp_path / "demo", {"train2017": 1, "val2017": 8})),

@@ -9,7 +9,7 @@ from icm.report.points import collect_points
 
 def test_the_learned_codec_is_held_against_vvc(runs):
     found = compare(collect_points(runs))
-    assert [(c.point.title, c.against) for c in found] == [("SA-ICM rate 2", "VVC"), ("SA-ICM rate 1", "VVC")]
+    assert [(c.point.title, c.against) for c in found] == [("SA-ICM 2", "VVC"), ("SA-ICM 1", "VVC")]
     # At 0.2 bpp between VVC QP 40 (0.17 bpp, 0.2 lower than the base) and QP 37 (0.27 bpp, 0.1 lower).
     weight = math.log(0.2 / 0.17) / math.log(0.27 / 0.17)
     expected = -0.4 + 0.2 * (1 - weight) + 0.1 * weight

@@ -69,7 +69,7 @@ def test_ids_are_unique_and_references_resolve(page):
 def test_shows_table_curves_differences_and_faces(page):
     for text in (
         "VVC QP 32",
-        "SA-ICM rate 1",
+        "SA-ICM 1",
         "0.920",
         "\N{MINUS SIGN}0.235",
         "Dlib",

@@ -11,7 +11,7 @@ def load(synthetic, folder, *descriptions):
 def test_series_titles_and_order(runs):
     points = collect_points(runs)
     assert [point.title for point in points] == [
-        "VVC QP 32", "VVC QP 35", "VVC QP 37", "VVC QP 40", "SA-ICM rate 2", "SA-ICM rate 1", "No codec",
+        "VVC QP 32", "VVC QP 35", "VVC QP 37", "VVC QP 40", "SA-ICM 2", "SA-ICM 1", "No codec",
     ]  # fmt: skip
     assert list(series_of(points)) == ["VVC", "SA-ICM", "No codec"]
     assert [point.is_ceiling for point in points] == [False] * 6 + [True]

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from icm.report.sweep import failed_jobs, finish_sweep
+from icm.failures import failed_jobs
+from icm.report.sweep import finish_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 APP = """

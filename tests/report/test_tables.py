@@ -39,7 +39,7 @@ def test_markdown_is_the_papers_layout(runs):
     assert lines[4].startswith("| VVC QP 32 | 0.500 | 33.60 | 0.920 [0.850, 0.980] | 0.920 [")
     assert lines[10].startswith("| No codec | 24.000 | lossless | 1.000 [1.000, 1.000] |")
     difference = "\N{MINUS SIGN}0.235"
-    cells = f"| SA-ICM rate 1 | VVC | 0.200 | {difference} [{difference}, {difference}] |"
+    cells = f"| SA-ICM 1 | VVC | 0.200 | {difference} [{difference}, {difference}] |"
     assert any(line.startswith(cells) for line in lines)
 
 
