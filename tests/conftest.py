@@ -1,6 +1,8 @@
 """Fixtures shared by every test."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,21 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no shared data on this machine")
     return folder
+
+
+@pytest.fixture
+def help_of():
+    """The function ``help_of("train.py")``: what ``--help`` prints, and the names of the modules it imported for it.
+
+    Imports, and not seconds, are what a quick answer is made of: a busy machine does not change them.
+    """
+
+    def ask(*arguments: str) -> tuple[str, set[str]]:
+        command = [sys.executable, "-X", "importtime", *arguments, "--help"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        return done.stdout, {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+
+    return ask
 
 
 @pytest.fixture
