@@ -5,6 +5,7 @@ python train.py experiment=sa_icm data.path=COCO trainer.devices=4 run=NAME
 """
 
 import logging
+import math
 import re
 import shlex
 import sys
@@ -55,10 +56,16 @@ def train(cfg: DictConfig, directory: Path) -> Training:
     import pytorch_lightning as pl
 
     from icm import provenance
+    from icm.files import atomic_write
     from icm.memory import keep_large_blocks
     from models.lightning import CodecTraining
 
     resumed_step = _checked_step(source, config) if source else 0
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    network, objective, data = (build(cfg[part]) for part in ("network", "objective", "data"))
+    _check_parts(network, objective, data)
+    module = CodecTraining(network, objective, seed=cfg.seed, config=config, **config["optimizer"])
+    finished = folder.summary.read_text() if folder.finished else None
     # Only one process may write; the others find what they need in their command line.
     if is_first_process():
         folder.begin(config, resuming=resume is not None)
@@ -66,9 +73,6 @@ def train(cfg: DictConfig, directory: Path) -> Training:
         log.info("%s from step %d of %s", "resumed" if resume else "starting", resumed_step, source)
 
     keep_large_blocks()
-    pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    network, objective, data = (build(cfg[part]) for part in ("network", "objective", "data"))
-    module = CodecTraining(network, objective, seed=cfg.seed, config=config, **config["optimizer"])
     _quieten()
     trainer, checkpoints = _trainer(cfg, folder, resumed_step if resume else None)
     began = time.monotonic()
@@ -78,6 +82,14 @@ def train(cfg: DictConfig, directory: Path) -> Training:
         _close_wandb()
     seconds = time.monotonic() - began
 
+    # A run that was killed after its last step, before its summary, has nothing to train either, and ends here.
+    if trainer.global_step == resumed_step and (finished or not resume):
+        if finished and trainer.is_global_zero:
+            atomic_write(folder.summary, finished)
+        raise UserError(
+            f"nothing to train: step {resumed_step} is already at trainer.max_epochs={cfg.trainer.max_epochs} "
+            f"trainer.max_steps={cfg.trainer.max_steps}; raise them"
+        )
     checkpoint = folder.best if checkpoints.best else folder.last
     images = (trainer.global_step - resumed_step) * data.batch_size * trainer.accumulate_grad_batches
     summary = {
@@ -85,7 +97,9 @@ def train(cfg: DictConfig, directory: Path) -> Training:
         "checkpoint": checkpoint.name,
         "steps": trainer.global_step,
         "epochs": trainer.current_epoch,
-        "validation": {name.removeprefix("val/"): value for name, value in checkpoints.best.items()},
+        "validation": {
+            name.removeprefix("val/"): value for name, value in checkpoints.best.items() if math.isfinite(value)
+        },
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "images_per_second": images * trainer.world_size / seconds,
         "seconds": seconds,
@@ -112,6 +126,7 @@ def _quieten() -> None:
 def _trainer(cfg: DictConfig, folder: RunFolder, resume_step: int | None):
     """The Trainer and its `Checkpoints` callback."""
     from pytorch_lightning.callbacks import RichProgressBar, TQDMProgressBar
+    from pytorch_lightning.plugins.environments import SLURMEnvironment
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
     from models.checkpointing import AtomicCheckpointIO, Checkpoints
@@ -121,7 +136,10 @@ def _trainer(cfg: DictConfig, folder: RunFolder, resume_step: int | None):
     curves.begin()
     checkpoints = Checkpoints(folder.directory, **cfg.checkpoints)
     bar = RichProgressBar() if sys.stdout.isatty() else TQDMProgressBar(refresh_rate=10)
-    loggers, callbacks = [curves], [checkpoints, bar]
+    loggers, callbacks, plugins = [curves], [checkpoints, bar], [AtomicCheckpointIO()]
+    if SLURMEnvironment.detect():
+        # SLURM itself requeues, and last.ckpt is where the run goes on; Lightning would keep a file of its own.
+        plugins.append(SLURMEnvironment(auto_requeue=False))
     if cfg.check_gradients:
         callbacks.append(GradientCheck())
     if cfg.logger.name == "wandb":
@@ -132,7 +150,7 @@ def _trainer(cfg: DictConfig, folder: RunFolder, resume_step: int | None):
             callbacks=callbacks,
             logger=loggers,
             default_root_dir=folder.directory,
-            plugins=[AtomicCheckpointIO()],
+            plugins=plugins,
             enable_model_summary=False,
         )
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
@@ -181,25 +199,36 @@ def _start_checkpoint(path: str | None) -> Path | None:
 
 def _checked_step(path: Path, config: dict) -> int:
     """The optimizer steps done in a training checkpoint; UserError when it is none, or of another network."""
-    import pickle
+    from models.checkpoint import read_training
 
-    import torch
-
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        step, network = content["global_step"], content["hyper_parameters"]["network"]
-    except (OSError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    step, trained = read_training(path)
+    if trained["network"] != config["network"]:
         raise UserError(
-            f"{path}: training cannot go on from this file; give a last.ckpt or best.ckpt that train.py wrote"
-        ) from error
-    if network != config["network"]:
-        raise UserError(f"{path} holds network {network}, not {config['network']}; choose the same network= options")
+            f"{path} holds network {trained['network']}, not {config['network']}; choose the same network= options"
+        )
     return step
 
 
+def _check_parts(network, objective, data) -> None:
+    """UserError when parts that are well on their own do not go together."""
+    from icm.masks.annotations import ObjectMasks
+
+    for name in ("crop", "val_crop"):
+        if getattr(data, name) % network.multiple:
+            raise UserError(
+                f"data.{name}={getattr(data, name)}: {type(network).__name__} takes multiples of {network.multiple}"
+            )
+    if objective.region == "object" and not isinstance(data.masks, ObjectMasks):
+        raise UserError("objective=object counts the insides of objects, which masks=objects has; add that")
+
+
 def _label(cfg: DictConfig) -> str:
-    network = cfg.network._target_.rpartition(".")[2]
-    return f"{network} {cfg.objective.region} lambda {cfg.objective.lmbda:g}"
+    network, masks = (part._target_.rpartition(".")[2] for part in (cfg.network, cfg.masks))
+    # The masks say which pixels counted; objective=edge takes whatever they are.
+    region = {"NoMasks": "plain", "ObjectMasks": "object"}.get(masks, "edge")
+    if cfg.objective.region == "plain":
+        region = "plain"
+    return f"{network} {region} lambda {cfg.objective.lmbda:g}"
 
 
 def _is_sweep() -> bool:

@@ -2,10 +2,10 @@
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 from icm.codecs.shipped import FOLDER, RATES, VARIANTS
-from icm.errors import UserError
 from icm.files import atomic_write, file_sha256
 
 DESCRIPTION = (
@@ -23,15 +23,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from icm.masks.boundaries import BoundaryMasks
-    from models.checkpoint import load_network, save_safetensors, weights_id
+    from models.checkpoint import load_network, save_safetensors
 
     training = _training(arguments.checkpoint)
     network = load_network(arguments.checkpoint)
     path = arguments.output / f"{arguments.variant}_{arguments.rate}.safetensors"
-    save_safetensors(network, path)
-    shipped = load_network(path)  # what is measured is what ships, after rounding to half precision
-    card = {
+    # An earlier network and its card stay until this one is measured.
+    new = save_safetensors(network, path.with_name(f".{path.name}"))
+    try:
+        card = _card(arguments, training, load_network(new), new)
+    except BaseException:
+        new.unlink()
+        raise
+    os.replace(new, path)
+    atomic_write(path.with_suffix(".json"), json.dumps(card, indent=2) + "\n")
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {json.dumps(card['held_out'])}")
+    return 0
+
+
+def _card(arguments: argparse.Namespace, training: dict, shipped, path: Path) -> dict:
+    """The card of ``shipped``, the network as it was read back from ``path``: after rounding to half precision."""
+    from icm.masks.boundaries import BoundaryMasks
+    from models.checkpoint import weights_id
+
+    return {
         "variant": arguments.variant,
         "rate": arguments.rate,
         **training,
@@ -40,9 +55,6 @@ def run(arguments: argparse.Namespace) -> int:
         "weights_id": weights_id(shipped),
         "held_out": measure(shipped, arguments.data, BoundaryMasks()),
     }
-    atomic_write(path.with_suffix(".json"), json.dumps(card, indent=2) + "\n")
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {json.dumps(card['held_out'])}")
-    return 0
 
 
 def measure(network, folder: str, masks) -> dict:
@@ -77,14 +89,9 @@ def measure(network, folder: str, masks) -> dict:
 
 def _training(path: Path) -> dict:
     """How a checkpoint was trained, from what train.py wrote into it and beside it; no path of the machine."""
-    import torch
+    from models.checkpoint import read_training
 
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; give a last.ckpt or best.ckpt that train.py wrote")
-    content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    if "hyper_parameters" not in content or "global_step" not in content:
-        raise UserError(f"{path}: not a training checkpoint; give a last.ckpt or best.ckpt that train.py wrote")
-    config = content["hyper_parameters"]
+    step, config = read_training(path)
     summary = path.parent / "summary.json"
     commit = json.loads(summary.read_text(encoding="utf-8"))["git_commit"] if summary.is_file() else None
     without_paths = {
@@ -94,7 +101,7 @@ def _training(path: Path) -> dict:
     return {
         **without_paths,
         "lambda": config["objective"]["lmbda"],
-        "steps": content["global_step"],
+        "steps": step,
         "seed": config["seed"],
         "commit": commit,
     }

@@ -48,6 +48,20 @@ def load_network(path: Path | str, device: str = "cpu") -> CodecNetwork:
     return network.to(device).eval()
 
 
+def read_training(path: Path | str) -> tuple[int, dict]:
+    """The optimizer steps done in a checkpoint of train.py, and the configuration it was trained with.
+
+    Raises CheckpointError for any other file.
+    """
+    path = Path(path)
+    content = _read(path)
+    if not isinstance(content, Mapping) or not {"global_step", "hyper_parameters"} <= set(content):
+        raise CheckpointError(
+            f"checkpoint {path}: not one that train.py can go on from; give a last.ckpt or best.ckpt that it wrote"
+        )
+    return content["global_step"], content["hyper_parameters"]
+
+
 def save_safetensors(network: CodecNetwork, path: Path | str, half: bool = True) -> Path:
     """Write the weights of ``network`` for shipping; ``half`` stores the transforms' parameters in float16.
 

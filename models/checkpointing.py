@@ -10,6 +10,8 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from icm.errors import UserError
+
 SCORE = "val/loss"
 
 
@@ -33,13 +35,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 class Checkpoints(Checkpoint):
     """Keeps ``last.ckpt`` (every ``every_n_steps`` optimizer steps and after every epoch), ``best.ckpt`` (lowest
-    validation loss) and, with ``every_n_epochs``, ``epoch-0005.ckpt`` and so on, in ``directory``.
+    validation loss) and, with ``every_n_epochs``, ``epoch-0005.ckpt`` and so on, in ``directory``. UserError, instead
+    of a file, once a weight is not finite.
 
     ``best`` (the step and validation figures of best.ckpt; empty before the first) travels in the checkpoints, so a
     resumed run does not forget its best score.
     """
 
     def __init__(self, directory: Path, every_n_steps: int, every_n_epochs: int | None = None):
+        for name, value in (("every_n_steps", every_n_steps), ("every_n_epochs", every_n_epochs)):
+            if value is not None and value < 1:
+                raise UserError(f"checkpoints.{name}={value}: use 1 or more")
         self.directory, self.every_n_steps, self.every_n_epochs = Path(directory), every_n_steps, every_n_epochs
         self.best: dict[str, float] = {}
         self._latest: dict[str, float] = {}
@@ -51,6 +57,9 @@ class Checkpoints(Checkpoint):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         # A run that goes on from another run's checkpoint has no best of its own yet, and perhaps another objective.
         self.best = state["best"] if (self.directory / "best.ckpt").is_file() else {}
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._saved_step = trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args) -> None:
         step = trainer.global_step
@@ -77,8 +86,14 @@ class Checkpoints(Checkpoint):
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
         if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
-            print(f"interrupted; run={self.directory.name} with the same options goes on from step {self._saved_step}")
+            where = f"hydra.run.dir={self.directory} with the same options"
+            print(f"interrupted; {where} goes on from step {self._saved_step}")
 
     def _save(self, trainer: pl.Trainer, name: str) -> None:
+        if not all(parameter.isfinite().all() for parameter in trainer.lightning_module.parameters()):
+            raise UserError(
+                f"training diverged: at step {trainer.global_step} there are weights that are not finite; what was "
+                f"saved up to step {self._saved_step} stays in {self.directory}; use a smaller optimizer.lr"
+            )
         trainer.save_checkpoint(self.directory / f"{name}.ckpt", weights_only=False)
         self._saved_step = trainer.global_step

@@ -1,6 +1,7 @@
 """Training of one codec network under one objective, as a LightningModule."""
 
 import copy
+import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
@@ -9,10 +10,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from icm.errors import UserError
 from models.network import CodecNetwork
 from models.objective import RateDistortion, masked_psnr, selectivity
 
 _QUANTILES = "quantiles"
+_AVERAGE = "ema."
 
 
 class CodecTraining(pl.LightningModule):
@@ -44,6 +47,11 @@ class CodecTraining(pl.LightningModule):
     ):
         super().__init__()
         self.save_hyperparameters(dict(config or {}))
+        for name, rate in (("lr", lr), ("aux_lr", aux_lr)):
+            if not 0 < rate < math.inf:
+                raise UserError(f"optimizer.{name}={rate}: use a learning rate above 0, such as 1e-4")
+        if ema_decay and not 0 < ema_decay < 1:
+            raise UserError(f"optimizer.ema_decay={ema_decay}: use a number between 0 and 1, such as 0.999, or null")
         self.network, self.objective = network, objective
         self.lr, self.aux_lr, self.milestones = lr, aux_lr, sorted(milestones)
         self.ema_decay, self.seed = ema_decay, seed
@@ -76,6 +84,18 @@ class CodecTraining(pl.LightningModule):
         for average, current in zip(self.ema.parameters(), self.network.parameters(), strict=True):
             average.lerp_(current, 1 - decay)
 
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Averaging may be switched on or off in a run that goes on: an average begins at the weights as they are."""
+        state = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith(_AVERAGE)}
+        averaged = {name: value for name, value in checkpoint["state_dict"].items() if name.startswith(_AVERAGE)}
+        if self.ema is not None and not averaged:
+            averaged = {
+                _AVERAGE + name.removeprefix("network."): value.clone()
+                for name, value in state.items()
+                if name.startswith("network.")
+            }
+        checkpoint["state_dict"] = state | (averaged if self.ema is not None else {})
+
     def setup(self, stage: str) -> None:
         if self.trainer.strategy.root_device.type == "cuda":
             self.to(memory_format=torch.channels_last)
@@ -94,7 +114,8 @@ class CodecTraining(pl.LightningModule):
     def _set_rate(self) -> None:
         # A function of the epoch alone: a resumed or prolonged run has the rate of an uninterrupted one.
         drops = bisect_right(self.milestones, self.current_epoch)
-        self.optimizers().param_groups[0]["lr"] = self.lr * 0.1**drops
+        network, quantiles = self.optimizers().param_groups
+        network["lr"], quantiles["lr"] = self.lr * 0.1**drops, self.aux_lr
 
     def training_step(self, batch: dict, index: int) -> Tensor:
         x, mask = self._arranged(batch["image"]), batch["mask"]

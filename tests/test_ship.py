@@ -55,10 +55,26 @@ def test_ships_a_network_with_a_card_of_what_ships(photographs, checkpoint, tmp_
     assert all(np.isfinite(found[name]) for name in ("psnr", "masked_psnr", "selectivity"))
 
 
+def test_a_mistake_leaves_an_earlier_network_and_its_card_alone(photographs, checkpoint, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["ship", str(checkpoint), "--variant", "edge", "--rate", "low", "--output", str(out), "--data"]
+    assert main([*arguments, str(photographs)]) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    torch.manual_seed(1)
+    state = {f"network.{name}": value for name, value in GatedHyperprior(8, 12, gate=8).state_dict().items()}
+    torch.save({"state_dict": state, "hyper_parameters": CONFIG, "global_step": 78}, checkpoint)
+    assert main([*arguments, str(tmp_path / "absent")]) == 1
+    assert "absent" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    for wrong in (out / "edge_low.safetensors", out / "edge_low.json", tmp_path / "absent"):
+        assert main([arguments[0], str(wrong), *arguments[2:], str(photographs)]) == 1
+        assert str(wrong) in capsys.readouterr().err
+
+
 def test_refuses_what_is_no_training_checkpoint(photographs, checkpoint, tmp_path, capsys):
     state = torch.load(checkpoint, weights_only=True)["state_dict"]
     torch.save({"state_dict": {name.removeprefix("network."): value for name, value in state.items()}}, checkpoint)
     arguments = ["ship", str(checkpoint), "--variant", "edge", "--rate", "low", "--data", str(photographs)]
     assert main([*arguments, "--output", str(tmp_path / "out")]) == 1
-    assert "not a training checkpoint" in capsys.readouterr().err
+    assert "not one that train.py can go on from" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

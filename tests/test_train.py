@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import shlex
 import signal
@@ -155,8 +156,8 @@ def test_a_checkpoint_that_does_not_fit_is_refused_before_anything_is_written(sm
     (tmp_path / "torn.ckpt").write_bytes(first.checkpoint.read_bytes()[:1000])
     for path, message in (
         (tmp_path / "none.ckpt", r"none.ckpt: no such file"),
-        (weights, r"weights.pth.tar: training cannot go on from this file"),
-        (tmp_path / "torn.ckpt", r"torn.ckpt: training cannot go on from this file"),
+        (weights, r"weights.pth.tar: not one that train.py can go on from"),
+        (tmp_path / "torn.ckpt", r"torn.ckpt: damaged, truncated"),
     ):
         with pytest.raises(UserError, match=message):
             train.train(compose(*small, f"ckpt_path={path}"), tmp_path / "second")
@@ -178,6 +179,7 @@ def test_dry_run_finds_a_gradient_for_every_parameter(network, small, tmp_path):
     kept = [option for option in small if not option.startswith(("network", "trainer.max_epochs"))]
     training = train.train(compose(*kept, *network, "debug=fdr"), tmp_path)
     assert training.summary["steps"] == 1
+    assert math.isfinite(training.summary["validation"]["loss"])
 
 
 @pytest.mark.parametrize(
@@ -187,12 +189,78 @@ def test_dry_run_finds_a_gradient_for_every_parameter(network, small, tmp_path):
         ("data.path=/nowhere", r"data.path=/nowhere: no such folder"),
         ("trainer.precision=half", r"trainer: .*half"),
         ("existing=maybe", r"existing=maybe: choose from"),
+        ("data.crop=100", r"data.crop=100: Hyperprior takes multiples of 64"),
+        ("data.val_crop=96", r"data.val_crop=96: Hyperprior takes multiples of 64"),
+        ("objective.region=object", r"objective=object counts the insides of objects.* masks=objects"),
+        ("optimizer.lr=-1", r"optimizer.lr=-1: use"),
+        ("optimizer.aux_lr=0", r"optimizer.aux_lr=0: use"),
+        ("optimizer.ema_decay=1.5", r"optimizer.ema_decay=1.5: use"),
+        ("checkpoints.every_n_steps=0", r"checkpoints.every_n_steps=0: use 1 or more"),
     ],
 )
 def test_a_bad_value_is_one_line_that_names_it(override, message, small, tmp_path):
     with pytest.raises(UserError, match=message) as caught:
         train.train(compose(*small, override), tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_objective_object_brings_its_masks_and_runs_are_called_by_the_pixels_that_counted(small, tmp_path):
+    labels = {
+        (): "Hyperprior edge lambda 0.05",
+        ("objective=object",): "Hyperprior object lambda 0.05",
+        ("masks=objects",): "Hyperprior object lambda 0.05",
+        ("masks=none",): "Hyperprior plain lambda 0.05",
+        ("objective=plain",): "Hyperprior plain lambda 0.05",
+    }
+    for number, (options, label) in enumerate(labels.items()):
+        training = train.train(compose(*small, *options, "debug=fdr"), tmp_path / str(number))
+        assert training.summary["label"] == label
+        # Strict JSON: without pixels outside the mask there is no selectivity.
+        summary = json.loads((tmp_path / str(number) / "summary.json").read_text(), parse_constant=pytest.fail)
+        assert ("selectivity" in summary["validation"]) == (options != ("masks=none",))
+
+
+def test_a_run_that_has_nothing_left_to_train_says_so_and_stays_finished(small, tmp_path):
+    first = train.train(compose(*small, "trainer.max_epochs=1"), tmp_path / "first")
+    summary = (tmp_path / "first" / "summary.json").read_bytes()
+    for options, folder in ((["existing=continue"], "first"), ([f"ckpt_path={first.checkpoint}"], "second")):
+        with pytest.raises(UserError, match=r"nothing to train: step 4 is already at trainer.max_epochs=1"):
+            train.train(compose(*small, "trainer.max_epochs=1", *options), tmp_path / folder)
+    assert (tmp_path / "first" / "summary.json").read_bytes() == summary
+    # Killed after the last step and before the summary.
+    (tmp_path / "first" / "summary.json").unlink()
+    assert train.train(compose(*small, "trainer.max_epochs=1"), tmp_path / "first").summary["steps"] == 4
+    assert not (tmp_path / "second" / "summary.json").exists()
+
+
+def test_diverged_training_is_an_error_and_keeps_what_was_good(small, tmp_path):
+    good = train.train(compose(*small, "trainer.max_epochs=1"), tmp_path)
+    with pytest.raises(UserError, match=r"training diverged: .*saved up to step 4 stays"):
+        train.train(compose(*small, "existing=continue", "optimizer.lr=1e30"), tmp_path)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == good.summary["steps"]
+    assert not (tmp_path / "summary.json").exists()
+
+
+def test_averaging_and_both_learning_rates_may_change_in_a_run_that_goes_on(small, tmp_path):
+    train.train(compose(*small, "trainer.max_epochs=1"), tmp_path)
+    for epochs, decay in ((2, "0.9"), (3, "null")):
+        options = [f"trainer.max_epochs={epochs}", f"optimizer.ema_decay={decay}", "optimizer.aux_lr=1e-5"]
+        train.train(compose(*small, "existing=continue", *options), tmp_path)
+        last = torch.load(tmp_path / "last.ckpt", weights_only=True)
+        assert any(name.startswith("ema.") for name in last["state_dict"]) == (decay != "null")
+        assert [group["lr"] for group in last["optimizer_states"][0]["param_groups"]] == [1e-3, 1e-5]
+
+
+def test_an_interrupted_run_names_the_step_it_goes_on_from(small, tmp_path, monkeypatch, capsys):
+    train.train(compose(*small, "trainer.max_epochs=1"), tmp_path)
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("models.lightning.CodecTraining.training_step", interrupt)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        train.train(compose(*small, "existing=continue"), tmp_path)
+    assert f"hydra.run.dir={tmp_path} with the same options goes on from step 4" in capsys.readouterr().out
 
 
 def test_killed_training_resumes_from_its_last_checkpoint_and_says_so(small, tmp_path):

@@ -49,7 +49,8 @@ def default_folder() -> Path:
     return cache_folder() / "sam"
 
 
-def _checkpoint(model: str) -> Checkpoint:
+def published(model: str) -> Checkpoint:
+    """The checkpoint of ``vit_b``, ``vit_l`` or ``vit_h``; `CheckpointError` for another name."""
     if model not in CHECKPOINTS:
         raise CheckpointError(f"Segment Anything model {model}: choose from {', '.join(CHECKPOINTS)}")
     return CHECKPOINTS[model]
@@ -60,7 +61,7 @@ def find_checkpoint(model: str, folder: Path | str | None = None) -> Path | Prob
 
     Checks the size, which shows a file cut short; the checksum is verified when it is downloaded.
     """
-    checkpoint = _checkpoint(model)
+    checkpoint = published(model)
     folder = default_folder() if folder is None else Path(folder).expanduser()
     path = folder / checkpoint.file
     remedy = f"Fetch it with: python -m icm download sam {model}"
@@ -76,6 +77,6 @@ def find_checkpoint(model: str, folder: Path | str | None = None) -> Path | Prob
 
 def fetch_checkpoint(model: str, folder: Path | str | None = None, progress: bool = True) -> Path:
     """Download a checkpoint and verify it. Raises `icm.download.DownloadError`."""
-    checkpoint = _checkpoint(model)
+    checkpoint = published(model)
     folder = default_folder() if folder is None else Path(folder).expanduser()
     return download(checkpoint.url, folder / checkpoint.file, checkpoint.sha256, checkpoint.size, progress)

@@ -57,12 +57,13 @@ def make(tasks: list[Task], build: Callable[[], "Sam"], settings: SamSettings, d
                 continue
             try:
                 image = read_image(task.folder / name)
+                generator = generator or MaskGenerator(build(), settings, device)
+                masks = generator.generate(image)
             except ImageError as error:
                 store.write_failure(name, str(error))
                 yield Outcome(task.store, name, "failed", str(error))
                 continue
-            generator = generator or MaskGenerator(build(), settings, device)
-            store.write(name, *image.shape[:2], generator.generate(image))
+            store.write(name, *image.shape[:2], masks)
             yield Outcome(task.store, name, "done")
 
 

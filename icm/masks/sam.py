@@ -13,7 +13,8 @@ import numpy as np
 
 from icm.download import DownloadError
 from icm.files import file_sha256
-from icm.masks.checkpoints import CHECKPOINTS, fetch_checkpoint, find_checkpoint
+from icm.images import ImageError
+from icm.masks.checkpoints import fetch_checkpoint, find_checkpoint, published
 from icm.masks.edges import MaskError
 from icm.preflight import Problem, check
 
@@ -75,12 +76,25 @@ class MaskGenerator:
         )
 
     def generate(self, image: np.ndarray) -> list[ScoredMask]:
-        """Masks of an image (H, W, 3) uint8 RGB, best score first."""
+        """Masks of an image (H, W, 3) uint8 RGB, best score first.
+
+        `ImageError` for one that Segment Anything cannot take: too thin for its resize to a longer side of 1024,
+        or too large for the device's memory.
+        """
+        import torch
+
         pixels = image.shape[0] * image.shape[1]
         self._generator.points_per_batch = max(1, min(_POINTS_AT_ONCE, _POINTS_AT_ONCE * _MEGAPIXEL // pixels))
+        try:
+            masks = self._generator.generate(image)
+        except (ValueError, torch.OutOfMemoryError) as error:
+            reason = str(error).splitlines()[0]
+            raise ImageError(
+                f"Segment Anything cannot take an image of {image.shape[1]}x{image.shape[0]} pixels ({reason})"
+            ) from error
         found = [
             ScoredMask(mask["segmentation"]["counts"], float(mask["predicted_iou"]), float(mask["stability_score"]))
-            for mask in self._generator.generate(image)
+            for mask in masks
         ]
         return sorted(found, key=lambda mask: -mask.score)
 
@@ -92,6 +106,7 @@ def resolve_checkpoint(model: str, path: str | None) -> tuple[Path, str]:
     checksum; a file of one's own is taken as it is. Raises PreflightError when there is none and it cannot be
     downloaded, `MaskError` when its bytes are not the published ones.
     """
+    expected = published(model).sha256
     if path is not None:
         found = Path(path).expanduser()
         if not found.is_file():
@@ -105,7 +120,7 @@ def resolve_checkpoint(model: str, path: str | None) -> tuple[Path, str]:
         except DownloadError as error:
             check([Problem(f"{found.what}, and it could not be downloaded ({error})", found.remedy)])
     digest = file_sha256(found)
-    if digest != CHECKPOINTS[model].sha256:
+    if digest != expected:
         raise MaskError(
             f"{found} is damaged: its SHA-256 is not the published one; "
             f"delete it and run: python -m icm download sam {model}"

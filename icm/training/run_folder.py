@@ -104,7 +104,7 @@ class RunFolder:
         return hashlib.sha256(f"{self.directory.resolve()} {started}".encode()).hexdigest()[:12]
 
     def finish(self, summary: Mapping) -> None:
-        atomic_write(self.summary, json.dumps(summary, indent=2) + "\n")
+        atomic_write(self.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
     def _files(self) -> list[str]:
         if not self.directory.is_dir():

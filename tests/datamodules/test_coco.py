@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 
 from datamodules.coco import CocoEdges, DataError
+from datamodules.sampling import FixedSampler
 from icm.images import ImageError, write_png
 from icm.masks.annotations import AnnotationMasks, ObjectMasks
 from icm.masks.base import NoMasks
@@ -260,3 +261,12 @@ def test_images_of_any_kind_come_as_rgb(tmp_path, make_picture):
     assert all(batch["image"].shape == (2, 3, 32, 32) for batch in batches(made))
     with pytest.raises(ImageError, match=re.escape("gone.png")):
         made.train_set.load("gone.png")
+
+
+@pytest.mark.parametrize(("images", "processes"), [(7, 1), (7, 3), (8, 4), (2, 3)])
+def test_validation_counts_every_image_once_whatever_the_number_of_processes(images, processes):
+    samplers = [FixedSampler(range(images), processes, rank, shuffle=False) for rank in range(processes)]
+    seen = [index for sampler in samplers for index, _ in sampler]
+    assert all(len(list(sampler)) == len(sampler) > 0 for sampler in samplers)
+    # Fewer images than processes: the first is repeated, for a process without any would be waited for.
+    assert sorted(seen) == [0] * max(0, processes - images) + list(range(images))

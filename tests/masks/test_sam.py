@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from icm.download import DownloadError
+from icm.errors import UserError
+from icm.images import ImageError
 from icm.masks import sam as module
 from icm.masks.annotations import rasterize
 from icm.masks.edges import MaskError
@@ -67,6 +69,11 @@ def test_an_image_without_any_mask(tiny_sam, make_picture):
     assert MaskGenerator(tiny_sam, settings, "cpu").generate(make_picture(40, 40)) == []
 
 
+def test_an_image_that_segment_anything_cannot_take_is_named(tiny_sam):
+    with pytest.raises(ImageError, match=r"image of 600x1 pixels \(.+\)"):
+        MaskGenerator(tiny_sam, SamSettings(0.5, 1), "cpu").generate(np.zeros((1, 600, 3), np.uint8))
+
+
 def test_large_images_take_fewer_points_at_once(tiny_sam):
     generator = MaskGenerator(tiny_sam, SamSettings(1.0, 1), "cpu")
     generator.generate(np.zeros((40, 40, 3), np.uint8))
@@ -88,7 +95,6 @@ def published(tmp_path, monkeypatch):
     """Pretend that four bytes are the published vit_b file; its place in the cache."""
     entry = SimpleNamespace(file="b.pth", sha256=hashlib.sha256(b"good").hexdigest(), size=4, url="https://x/b.pth")
     monkeypatch.setattr("icm.masks.checkpoints.CHECKPOINTS", {"vit_b": entry})
-    monkeypatch.setattr(module, "CHECKPOINTS", {"vit_b": entry})
     monkeypatch.setenv("ICM_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "sam" / "b.pth"
 
@@ -123,6 +129,8 @@ def test_a_missing_checkpoint_is_downloaded_or_explained(published, monkeypatch)
 
 def test_a_checkpoint_of_ones_own(tmp_path):
     file = tmp_path / "mine.pth"
+    with pytest.raises(UserError, match="vit_x: choose from vit_b"):
+        resolve_checkpoint("vit_x", str(file))
     with pytest.raises(PreflightError, match=r"masks\.checkpoint=.*mine\.pth is missing"):
         resolve_checkpoint("vit_b", str(file))
     file.write_bytes(b"any")
