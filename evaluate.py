@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from icm import failures
 from icm.config import build
 from icm.errors import UserError
+from icm.report.sweep import SweepReport
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ def evaluate(cfg: DictConfig, directory: Path, sweep: Path | None = None):
     from icm.evaluation.results import load_runs, write_run
     from icm.files import atomic_write
 
+    _check(cfg)
+    (directory / "summary.json").unlink(missing_ok=True)  # of an earlier run in this folder
     codec = build(cfg.codec)
     source = build(cfg.faces)
     detector = build(cfg.detector)
@@ -56,14 +59,20 @@ def evaluate(cfg: DictConfig, directory: Path, sweep: Path | None = None):
             log.info("%s is already measured in %s: not repeated", label_of(codec), run.directory)
             return run
 
-    directory.mkdir(parents=True, exist_ok=True)
+    cache = Cache(cfg.cache)
+    for folder in (directory, cache.root):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be made ({error.strerror}); name another folder") from error
     atomic_write(directory / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
     run = evaluate_faces(
-        codec, source.images(), detector, embedders, Cache(cfg.cache), directory, seed=cfg.seed, workers=cfg.workers
+        codec, source.images(), detector, embedders, cache, directory, seed=cfg.seed, workers=cfg.workers
     )
     run.summary.update(
         source=source.name,
         detector=detector.backend,
+        settings={part: _values(resolved[part]) for part in ("faces", "detector")},
         cell=cell,
         seed=cfg.seed,
         versions=provenance.versions(),
@@ -76,6 +85,20 @@ def evaluate(cfg: DictConfig, directory: Path, sweep: Path | None = None):
         options = {key: value for key, value in resolved["logger"].items() if key != "name"}
         log_run(run, group=sweep.name if sweep else None, config=resolved, **options)
     return run
+
+
+def _check(cfg: DictConfig) -> None:
+    """UserError on a seed or a number of workers that cannot be used."""
+    if not isinstance(cfg.seed, int) or cfg.seed < 0:
+        raise UserError(f"seed={cfg.seed}: must be a whole number of at least 0")
+    if cfg.workers is not None and (not isinstance(cfg.workers, int) or cfg.workers < 1):
+        raise UserError(f"workers={cfg.workers}: must be a whole number of at least 1, or null for all cores")
+    if not cfg.cache:
+        raise UserError(f"cache={cfg.cache}: name the folder for finished work, or leave it at its default")
+
+
+def _values(options: dict) -> dict:
+    return {name: value for name, value in options.items() if name != "_target_"}
 
 
 def report(run, directory: Path) -> None:
@@ -100,8 +123,6 @@ def main(cfg: DictConfig) -> None:
             report(evaluate(cfg, directory), directory)
         except UserError as error:
             sys.exit(f"evaluate.py: {error}")
-        except KeyboardInterrupt:
-            sys.exit("evaluate.py: interrupted; what was finished is cached, the same command goes on from there")
         return
     # icm.report.sweep ends the command with the list of failures and a non-zero status.
     with failures.recorded(directory):
@@ -109,4 +130,10 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        # It may also come between two jobs of a sweep, where no job can catch it.
+        SweepReport.end_early()
+        print("evaluate.py: interrupted; what was finished is cached, the same command goes on from there")
+        sys.exit(130)

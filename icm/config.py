@@ -12,12 +12,15 @@ CONF = Path(__file__).parents[1] / "conf"
 
 
 def build(node: DictConfig):
-    """`hydra.utils.instantiate`, with the UserError of a part itself instead of Hydra's wrapping of it."""
+    """`hydra.utils.instantiate`, with a UserError instead of Hydra's wrapping of a bad option."""
     try:
         return hydra.utils.instantiate(node)
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
+        if isinstance(error.__cause__, TypeError):
+            # An option that the part does not have, or a value of the wrong kind.
+            raise UserError(f"{node._get_full_key(None) or 'option'}: {error.__cause__}") from error
         raise
 
 

@@ -39,3 +39,8 @@ def file_sha256(path: Path | str) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def printable(text: object) -> str:
+    """A path, or a message that holds one, as text that every file and screen takes: odd bytes as ``\\xe9``."""
+    return os.fsencode(str(text)).decode("utf-8", "backslashreplace")

@@ -152,12 +152,78 @@ def test_a_failing_job_keeps_the_others_and_fails_the_command(faces_folder, cach
     assert "absent" in (tmp_path / "sweep" / "1" / "error.txt").read_text()
 
 
+def labels(sweep):
+    return [row["label"] for row in csv.DictReader((sweep / "table.csv").open())]
+
+
+def test_a_sweep_folder_that_is_used_again_shows_what_is_asked_for_now(faces_folder, cache, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.png").write_bytes((faces_folder / "scene0.png").read_bytes())
+
+    def sweep(qualities, code):
+        done = run("-m", "codec=jpeg", f"codec.quality={qualities}", "faces=folder", f"faces.path={folder}",
+                   "hydra.sweep.dir=sweep", cwd=tmp_path, cache=cache, check=False)  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        return labels(tmp_path / "sweep")
+
+    assert sweep("20,50,500", 1) == ["jpeg quality 50", "jpeg quality 20"]
+    # Another order: what folder 0 held before must not stand in for the job that fails there now.
+    assert sweep("500,20", 1) == ["jpeg quality 20"]
+    (tmp_path / "sweep" / "0" / "faces.csv").unlink()
+    (folder / "b.png").write_bytes((faces_folder / "scene1.png").read_bytes())
+    assert sweep("20,50", 0) == ["jpeg quality 50", "jpeg quality 20"]
+    assert json.loads((tmp_path / "sweep" / "0" / "summary.json").read_text())["images"] == 2
+
+
+def test_images_may_have_any_name(faces_folder, cache, tmp_path):
+    picture = (faces_folder / "scene0.png").read_bytes()
+    deep = tmp_path / "photos" / "深い" / "フォルダー"
+    deep.mkdir(parents=True)
+    (deep / "二〇二四年の夏休みに家族と一緒に撮影した写真.png").write_bytes(picture)
+    Path(os.fsdecode(os.fsencode(tmp_path / "photos") + b"/caf\xe9.png")).write_bytes(picture)
+    Path(os.fsdecode(os.fsencode(tmp_path / "photos") + b"/torn\xe9.png")).write_bytes(picture[:99])
+    done = run("codec=jpeg", "faces=folder", "faces.path=photos", "hydra.run.dir=here", cwd=tmp_path, cache=cache)
+    images = [row["image"] for row in csv.DictReader((tmp_path / "here" / "images.csv").open())]
+    assert images == ["caf\\xe9.png", "深い/フォルダー/二〇二四年の夏休みに家族と一緒に撮影した写真.png"]
+    assert "skipped torn\\xe9.png" in done.stdout
+    assert len(list((tmp_path / "here" / "crops" / "coded").iterdir())) == 2
+
+
+def test_an_interrupted_sweep_reports_the_jobs_that_finished(faces_folder, cache, tmp_path):
+    arguments = ["-m", "codec=vvc", "qp=30,29,28,27,26,25", "faces=folder", f"faces.path={faces_folder}", "logger=csv"]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "evaluate.py"), *arguments, "workers=1", "hydra.sweep.dir=sweep"],
+        cwd=tmp_path, env={**os.environ, "ICM_CACHE": str(cache)}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # A shell starts background jobs with the signal ignored, and the tests may be one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    first = tmp_path / "sweep" / "0" / "summary.json"
+    deadline = time.monotonic() + 200
+    while not first.is_file() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=100)
+    assert process.returncode == 130, output[-2000:] + errors[-2000:]
+    assert "Traceback" not in output + errors
+    assert "interrupted; what was finished is cached" in output
+    assert 1 <= len(labels(tmp_path / "sweep")) < 6
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [
         ("qp=99", ["qp", "99", "63"]),
         ("faces=folder", ["faces.path"]),
         ("codec.preset=warp", ["preset", "warp"]),
+        ("+codec.speed=9", ["codec", "speed"]),
+        ("seed=-1", ["seed=-1"]),
+        ("workers=0", ["workers=0"]),
+        ("cache=/dev/null", ["/dev/null: cannot be made"]),
+        ("cache=null", ["cache=None: name"]),
+        ("detector.min_size=big", ["detector.min_size=big"]),
+        ("detector.min_confidence=high", ["detector.min_confidence=high"]),
     ],
 )
 def test_bad_values_are_one_line(override, words, tmp_path):

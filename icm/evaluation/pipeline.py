@@ -23,6 +23,7 @@ from icm.faces.crops import crop
 from icm.faces.detection import Box, Detector
 from icm.faces.embedding import Embedder
 from icm.faces.sources import SourceImage
+from icm.files import printable
 from icm.images import ImageError, write_png
 from icm.metrics import privacy
 from icm.metrics.quality import psnr
@@ -78,7 +79,7 @@ def find_scenes(
         try:
             image = source.load()
         except ImageError as error:
-            skipped.append({"image": source.name, "reason": str(error)})
+            skipped.append({"image": source.name, "reason": printable(error)})
             continue
         hash_ = image_hash(image)
         boxes = detect(image, hash_, detector, cache)
@@ -146,8 +147,9 @@ def _code_scene(scene: Scene, codec: Codec, cache: Cache) -> CodedScene:
         "faces": len(scene.boxes),
         **seconds,
     }
-    originals = tuple(crop(image, box) for box in scene.boxes)
-    return CodedScene(scene, row, originals, tuple(crop(coded, box) for box in scene.boxes))
+    # Copies: a view would keep the whole picture in memory until the job ends.
+    originals, after = (tuple(crop(picture, box).copy() for box in scene.boxes) for picture in (image, coded))
+    return CodedScene(scene, row, originals, after)
 
 
 def code_scenes(
@@ -166,7 +168,7 @@ def code_scenes(
             try:
                 coded.append(future.result())
             except UserError as error:
-                skipped.append({"image": scene.source.name, "reason": str(error)})
+                skipped.append({"image": scene.source.name, "reason": printable(error)})
     finally:
         # After Ctrl-C nothing more starts; what is under way ends by itself and only then lands in the cache.
         executor.shutdown(wait=True, cancel_futures=True)
@@ -264,6 +266,13 @@ def label_of(codec: Codec) -> str:
     return " ".join(filter(None, [codec.name, variant, *(f"{name} {value}" for name, value in codec.point.items())]))
 
 
+def data_id(scenes: Sequence[Scene]) -> str:
+    """16 hexadecimal digits that name the measured faces: the pixels of every image and the boxes in it."""
+    faces = [[scene.source.name, scene.hash, [[box.x, box.y, box.width, box.height] for box in scene.boxes]]
+             for scene in scenes]  # fmt: skip
+    return content_key(faces=faces)[:16]
+
+
 def evaluate_faces(
     codec: Codec,
     images: Sequence[SourceImage],
@@ -305,17 +314,19 @@ def evaluate_faces(
         "codec_version": codec.version,
         "images": len(rows),
         "faces": sum(row["faces"] for row in rows),
+        "data": data_id(scenes),
         "skipped": skipped,
         **{name: _finite_mean(rows, name) for name in ("bpp", "bpp_total", "psnr")},
+        "lossless_images": sum(row["psnr"] == float("inf") for row in rows),
         "similarity": similarity,
     }
     return Run(directory, summary, rows, face_rows)
 
 
 def _finite_mean(rows: Sequence[dict], column: str) -> float | None:
-    """Mean over images; None when it is not finite, as the PSNR of a lossless codec."""
-    mean = float(np.mean([row[column] for row in rows]))
-    return mean if np.isfinite(mean) else None
+    """Mean over the images where it is finite, which the PSNR of one coded without loss is not; None where none is."""
+    values = [row[column] for row in rows if np.isfinite(row[column])]
+    return float(np.mean(values)) if values else None
 
 
 def write_crops(coded: Sequence[CodedScene], directory: Path) -> None:

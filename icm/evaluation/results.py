@@ -1,10 +1,11 @@
 """The result files of a run: written once per job, read back by reports. CSV and JSON are the source of truth."""
 
 import csv
+import hashlib
 import io
 import json
 import math
-import urllib.parse
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,9 @@ class Run:
 
 def crop_name(image: str, face: int) -> str:
     """File name of a face crop below a run's ``crops/original`` and ``crops/coded``: one name per image and face."""
-    return f"{urllib.parse.quote(image, safe='')}_{face}.png"
+    # Names may be of any length and script: the end is there to be read, the digest tells one from another.
+    end = re.sub(r"[^A-Za-z0-9.-]+", "_", image)[-40:]
+    return f"{end}_{hashlib.sha256(image.encode()).hexdigest()[:12]}_{face}.png"
 
 
 def _cell(value: object) -> str:

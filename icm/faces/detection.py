@@ -77,10 +77,10 @@ class Detector:
     def __init__(self, backend: str = "mtcnn", min_confidence: float = 0.9, min_size: int = 24):
         if backend not in BACKENDS:
             raise DetectionError(f"detector.backend={backend}: no such detector; choose from {', '.join(BACKENDS)}")
-        if not 0 <= min_confidence <= 1:
-            raise DetectionError(f"detector.min_confidence={min_confidence}: must lie between 0 and 1")
-        if min_size < 1:
-            raise DetectionError(f"detector.min_size={min_size}: must be at least 1 pixel")
+        if not isinstance(min_confidence, int | float) or not 0 <= min_confidence <= 1:
+            raise DetectionError(f"detector.min_confidence={min_confidence}: must be a number between 0 and 1")
+        if not isinstance(min_size, int) or min_size < 1:
+            raise DetectionError(f"detector.min_size={min_size}: must be a whole number of pixels, at least 1")
         self.backend = backend
         self.min_confidence = min_confidence
         self.min_size = min_size

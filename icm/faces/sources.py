@@ -12,6 +12,7 @@ from icm.download import DownloadError, cache_folder, download, is_complete
 from icm.errors import UserError
 from icm.faces import demo
 from icm.faces.detection import Box
+from icm.files import printable
 from icm.images import list_images, read_image
 from icm.preflight import Problem
 
@@ -163,8 +164,8 @@ class CocoFaces:
     def __init__(self, path: str | Path | None = None, split: str = "val2017", limit: int | None = None):
         root = _folder("coco", path)
         self.path = next((folder for folder in (root / split, root / "images" / split) if folder.is_dir()), root)
-        if limit is not None and limit < 1:
-            raise SourceError(f"faces.limit={limit}: must be at least 1, or null for all images")
+        if limit is not None and (not isinstance(limit, int) or limit < 1):
+            raise SourceError(f"faces.limit={limit}: must be a whole number of at least 1, or null for all images")
         self.split = split
         self.limit = limit
 
@@ -189,4 +190,4 @@ def _folder(source: str, path: str | Path | None) -> Path:
 
 
 def _files(root: Path, paths: list[Path]) -> list[SourceImage]:
-    return [SourceImage(path.relative_to(root).as_posix(), functools.partial(read_image, path)) for path in paths]
+    return [SourceImage(printable(path.relative_to(root)), functools.partial(read_image, path)) for path in paths]

@@ -29,8 +29,11 @@ def impostor_mean(embeddings: np.ndarray, identities: Sequence[str | None]) -> f
             for data sets such as COCO up to rare repeats; otherwise faces without a name are left out.
 
     Returns:
-        The mean, or None when there is no impostor pair.
+        The mean, or None when there is no impostor pair. Rows of zeros have no direction and are left out.
     """
+    directed = np.asarray(embeddings).any(axis=1)
+    embeddings = embeddings[directed]
+    identities = [identity for identity, kept in zip(identities, directed, strict=True) if kept]
     if all(identity is None for identity in identities):
         people = np.arange(len(identities))
         rows = embeddings

@@ -40,6 +40,9 @@ def compare(points: Sequence[Point]) -> list[Comparison]:
         if len(series[other]) < 2 or not other_is_baseline:
             continue
         for point in series[name]:
+            # Faces are paired by image and number, which mean the same face in the same data alone.
+            if any(member.data != point.data for member in series[other]):
+                continue
             comparison = _compare(point, other, series[other])
             if any(result.difference is not None for result in comparison.raw.values()):
                 found.append(comparison)

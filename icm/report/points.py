@@ -24,8 +24,8 @@ POINT_TITLES = {"qp": "QP", "rate": ""}
 
 # What tells the weights of one operating point of a learned codec from those of another: not a setting of its curve.
 _WEIGHTS = ("checkpoint", "weights", "sha256")
-# At half the rate of raw 4:2:0 samples and above nothing is coded for rate; such points are ceilings, not curves.
-RAW_BPP = 6.0
+# They code nothing: what they measure is a ceiling, not a point of a curve.
+CEILINGS = ("none", "yuv420")
 
 FaceKey = tuple[str, int]
 
@@ -64,9 +64,14 @@ class Point:
     runs: tuple[Run, ...]
 
     @property
+    def data(self) -> str | None:
+        """What names the measured faces (`icm.evaluation.pipeline.data_id`)."""
+        return self.runs[0].summary.get("data")
+
+    @property
     def is_ceiling(self) -> bool:
-        """Whether this is (nearly) uncoded and so has no place on a rate axis."""
-        return self.bpp >= RAW_BPP
+        """Whether this is uncoded and so has no place on a rate axis."""
+        return self.codec in CEILINGS
 
     def label(self) -> str:
         return self.runs[0].summary["label"]
@@ -100,7 +105,7 @@ def collect_points(runs: Sequence[Run]) -> list[Point]:
     groups: dict[tuple, list[Run]] = {}
     for run, suffix in zip(runs, suffixes, strict=True):
         # Runs over the same images code them to the same bytes, so an equal rate tells one point from another.
-        key = (run.summary["codec"], suffix, _text(run.summary["point"]), run.summary["bpp"])
+        key = (run.summary["codec"], suffix, _text(run.summary["point"]), run.summary["bpp"], run.summary.get("data"))
         groups.setdefault(key, []).append(run)
     points = [_point(members, key[1]) for key, members in groups.items()]
     order = {series: index for index, series in reversed(list(enumerate(point.series for point in points)))}
@@ -158,6 +163,9 @@ def _distinguishing_settings(runs: Sequence[Run]) -> list[str]:
         peers = [other for other, peer in zip(settings, runs, strict=True) if peer.summary["codec"] == _codec(run)]
         names = dict.fromkeys(name for peer in peers for name in peer)
         varying = [name for name in names if len({peer.get(name) for peer in peers}) > 1]
+        # Its digest names the data only where nothing readable does.
+        if any(name.partition(".")[0] in ("source", "faces", "detector") for name in varying):
+            varying = [name for name in varying if name != "data"]
         suffixes.append(", ".join(_setting(name, own[name]) for name in varying if own.get(name)))
     return suffixes
 
@@ -169,7 +177,13 @@ def _settings(run: Run) -> dict[str, str]:
         for name, value in summary["parameters"].items()
         if name not in summary["point"] and not any(word in name for word in _WEIGHTS)
     }
-    return {**parameters, "source": _text(summary.get("source")), "detector": _text(summary.get("detector"))}
+    measured = {
+        f"{part}.{name}": _text(value)
+        for part in ("faces", "detector")
+        for name, value in summary.get("settings", {}).get(part, {}).items()
+    }
+    data = {"source": _text(summary.get("source")), "detector": _text(summary.get("detector")), **measured}
+    return {**parameters, **data, "data": _text(summary.get("data"))}
 
 
 def _setting(name: str, value: str) -> str:

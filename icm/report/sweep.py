@@ -6,12 +6,12 @@ Imported by Hydra when a command starts, so nothing heavy is imported here at th
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from icm.failures import failed_jobs, print_failures
+from icm.failures import ERROR_FILE, failed_jobs, print_failures
 
 
 class SweepReport(Callback):
@@ -22,8 +22,27 @@ class SweepReport(Callback):
     Hydra turns any other exception of a callback into a warning and a success.
     """
 
+    # The folder of the sweep that is under way in this process.
+    running: ClassVar[Path | None] = None
+
+    @classmethod
+    def end_early(cls) -> None:
+        """Report the jobs that have finished of a sweep that was interrupted."""
+        if cls.running:
+            finish_sweep(cls.running)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Forget how the jobs of an earlier sweep in this folder ended; what they coded and embedded is cached."""
+        directory = Path(config.hydra.runtime.cwd) / config.hydra.sweep.dir
+        SweepReport.running = directory
+        for name in (ERROR_FILE, "summary.json"):
+            for path in directory.glob(f"*/{name}"):
+                if path.parent.name.isdigit():
+                    path.unlink()
+
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         directory = Path(config.hydra.runtime.cwd) / config.hydra.sweep.dir
+        SweepReport.running = None
         try:
             failed = finish_sweep(directory)
         except Exception as error:

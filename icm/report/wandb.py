@@ -4,12 +4,10 @@ import contextlib
 import hashlib
 import io
 import logging
-import netrc
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from icm.evaluation.results import Run
 from icm.report import figures
@@ -75,14 +73,13 @@ def default_mode() -> str:
 def _logged_in() -> bool:
     if os.environ.get("WANDB_API_KEY"):
         return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    path = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
+    import wandb
+    from wandb.sdk.lib.wbauth import wbnetrc
+
     try:
-        return netrc.netrc(str(path)).authenticators(host) is not None
-    except FileNotFoundError:
-        return False
-    except (netrc.NetrcParseError, OSError) as error:
-        log.warning("%s cannot be read (%s): Weights & Biases stays offline", path, error.__class__.__name__)
+        return wbnetrc.read_netrc_auth(host=wandb.Settings().base_url) is not None
+    except Exception as error:  # a netrc file that cannot be read or parsed
+        log.warning("netrc cannot be read (%s): Weights & Biases stays offline", error.__class__.__name__)
         return False
 
 
@@ -112,11 +109,23 @@ def _log_run(run: Run, config: dict, project: str, entity: str | None, group: st
         disable_code=True,
         disable_job_creation=True,
     )
-    mirror = wandb.init(
-        project=project, entity=entity, group=group, name=run.summary["label"], id=identity,
-        dir=str(run.directory), mode=mode, config=config, settings=settings,
-        resume="allow" if mode == "online" else None, reinit="finish_previous",
-    )  # fmt: skip
+
+    def begin(mode: str):
+        return wandb.init(
+            project=project, entity=entity, group=group, name=run.summary["label"], id=identity,
+            dir=str(run.directory), mode=mode, config=config, settings=settings,
+            resume="allow" if mode == "online" else None, reinit="finish_previous",
+        )  # fmt: skip
+
+    try:
+        mirror = begin(mode)
+    except Exception as error:  # no network, a refused key
+        if mode != "online":
+            raise
+        log.warning("%s; recorded offline, upload it with: wandb sync %s", _without_key(error), folder)
+        # Nor will the other jobs of this command wait for it.
+        os.environ["WANDB_MODE"] = "offline"
+        mirror = begin("offline")
     exit_code = 1
     try:
         point = collect_points([run])[0]

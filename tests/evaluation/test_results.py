@@ -19,6 +19,13 @@ def make_run(directory, cell="a", **summary):
     return Run(directory, {"cell": cell, **summary}, [image], [face])
 
 
+def test_crops_have_names_that_every_disk_takes_and_that_tell_images_apart():
+    names = ["a/b.png", "a_b.png", "深い/" + 40 * "写真" + ".jpg", "caf\\xe9.jpg", "x" * 250, "." * 3]
+    files = [crop_name(name, face) for name in names for face in (0, 12)]
+    assert len(set(files)) == len(files)
+    assert all(len(name) < 80 and name.isascii() and "/" not in name and name.endswith(".png") for name in files)
+
+
 def test_a_run_reads_back_as_it_was_written(tmp_path):
     run = make_run(tmp_path, codec="vvc")
     write_run(run)

@@ -4,6 +4,13 @@ import pytest
 from icm.metrics.privacy import calibrate, cosine_similarity, impostor_mean
 
 
+def test_a_face_without_direction_is_left_out_of_the_impostors():
+    embeddings = np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 2.0], [3.0, 0.0]])
+    assert impostor_mean(embeddings, [None] * 4) == pytest.approx(1 / 3)
+    assert impostor_mean(embeddings, ["a", "b", "b", None]) == pytest.approx(0.0)
+    assert impostor_mean(np.zeros((3, 2)), [None] * 3) is None
+
+
 def test_a_vector_against_itself_is_one_and_scale_does_not_matter(rng):
     rows = rng.normal(size=(5, 16)).astype(np.float32)
     np.testing.assert_allclose(cosine_similarity(rows, 3 * rows), 1.0, atol=1e-12)

@@ -27,6 +27,14 @@ def test_only_common_faces_are_compared(synthetic, tmp_path):
     assert comparison.raw["dlib"].faces == 2
 
 
+def test_faces_of_other_data_are_never_paired(synthetic, tmp_path):
+    """Two detectors, or two folders with equal file names: the same image and number is not the same face."""
+    jobs = [("vvc", {"qp": 30}, 0.4, "one"), ("vvc", {"qp": 40}, 0.1, "one"), ("jpeg", {}, 0.2, "other")]
+    for job, (codec, point, bpp, data) in enumerate(jobs):
+        synthetic.write(tmp_path / str(job), codec, point, bpp, data=data)
+    assert compare(collect_points([load_run(tmp_path / str(job)) for job in range(3)])) == []
+
+
 def test_the_control_network_is_a_baseline(synthetic, tmp_path):
     job = 0
     for variant, bpps in (("edge", (0.2, 0.3)), ("control", (0.15, 0.4))):

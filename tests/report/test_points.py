@@ -8,6 +8,22 @@ def load(synthetic, folder, *descriptions):
     return [load_run(synthetic.write(folder / str(n), **fields)) for n, fields in enumerate(descriptions)]
 
 
+def test_runs_on_other_data_are_other_points_and_their_titles_say_what_differs(synthetic, tmp_path):
+    for job, (size, data) in enumerate(((24, "one"), (30, "other"))):
+        settings = {"faces": {"path": "photos"}, "detector": {"min_size": size}}
+        synthetic.write(tmp_path / str(job), settings=settings, data=data)
+    points = collect_points([load_run(tmp_path / str(job)) for job in range(2)])
+    assert [point.title for point in points] == [f"VVC QP 37 (detector.min_size {size})" for size in (24, 30)]
+    assert len({point.series for point in points}) == 2
+
+
+def test_only_what_codes_nothing_is_a_ceiling(synthetic, tmp_path):
+    for job, (codec, point) in enumerate((("jpeg", {"quality": 100}), ("none", {}), ("yuv420", {}))):
+        synthetic.write(tmp_path / str(job), codec, point, bpp=9.0)
+    points = collect_points([load_run(tmp_path / str(job)) for job in range(3)])
+    assert [point.is_ceiling for point in points] == [False, True, True]
+
+
 def test_series_titles_and_order(runs):
     points = collect_points(runs)
     assert [point.title for point in points] == [

@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import wandb
+from wandb.sdk.lib.wbauth import wbnetrc
 
 from icm.report import wandb as mirror
 
@@ -100,7 +102,8 @@ def test_offline_unless_logged_in(nobody, monkeypatch):
     assert mirror.default_mode() == "offline"
     nobody.write_text("machine example.org login user password key\n", encoding="utf-8")
     assert mirror.default_mode() == "offline"
-    nobody.write_text("machine api.wandb.ai login user password key\n", encoding="utf-8")
+    # As `wandb login` writes it, for whichever host this version of wandb logs in to.
+    wbnetrc.write_netrc_auth(host=wandb.Settings().base_url, api_key="k" * 40)
     assert mirror.default_mode() == "online"
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert mirror.default_mode() == "disabled"
