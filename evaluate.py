@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from icm import failures
 from icm.config import build
 from icm.errors import UserError
-from icm.report.sweep import SweepReport
+from icm.report.sweep_report import SweepReport
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ def main(cfg: DictConfig) -> None:
         except UserError as error:
             sys.exit(f"evaluate.py: {error}")
         return
-    # icm.report.sweep ends the command with the list of failures and a non-zero status.
+    # icm.report.sweep_report ends the command with the list of failures and a non-zero status.
     with failures.recorded(directory):
         evaluate(cfg, directory, Path(hydra_config.sweep.dir))
 

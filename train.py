@@ -57,7 +57,7 @@ def train(cfg: DictConfig, directory: Path) -> Training:
 
     from icm import provenance
     from icm.files import atomic_write
-    from icm.memory import keep_large_blocks
+    from icm.malloc import keep_large_blocks
     from models.lightning import CodecTraining
 
     resumed_step = _checked_step(source, config) if source else 0
@@ -129,7 +129,7 @@ def _trainer(cfg: DictConfig, folder: RunFolder, resume_step: int | None):
     from pytorch_lightning.plugins.environments import SLURMEnvironment
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-    from models.checkpointing import AtomicCheckpointIO, Checkpoints
+    from models.keep_checkpoints import AtomicCheckpointIO, Checkpoints
     from models.monitoring import GradientCheck, MetricsFile, ValidationPictures
 
     curves = MetricsFile(folder.metrics, resume_step)
@@ -267,7 +267,7 @@ def main(cfg: DictConfig) -> None:
         refuse_distributed_sweep(cfg.trainer)
     except UserError as error:
         sys.exit(f"train.py: {error}")
-    # icm.training.sweep ends the command with the list of failures and a non-zero status.
+    # icm.training.sweep_summary ends the command with the list of failures and a non-zero status.
     with failures.recorded(directory):
         try:
             report(train(cfg, directory))

@@ -1,6 +1,6 @@
 """``python -m icm COMMAND``: encode, decode, masks, download, ship, report.
 
-Each command lives beside the code it runs, in a module with ``DESCRIPTION``, ``add_arguments(parser)`` and
+Each command is a module of `icm.commands` with ``DESCRIPTION``, ``add_arguments(parser)`` and
 ``run(arguments) -> int`` (the exit status); it is imported only when it is asked for.
 """
 
@@ -11,12 +11,12 @@ import sys
 from icm.errors import UserError
 
 COMMANDS = {
-    "encode": ("icm.codecs.encode_command", "code images to .icm files"),
-    "decode": ("icm.codecs.decode_command", "decode .icm files to PNG images"),
-    "masks": ("icm.masks.command", "make the edge masks of a COCO split"),
-    "download": ("icm.download_command", "fetch recogniser weights, COCO images and Segment Anything checkpoints"),
-    "ship": ("icm.ship_command", "write a trained network and its card for shipping"),
-    "report": ("icm.report.command", "rebuild the table, figures and report of finished runs"),
+    "encode": ("icm.commands.encode", "code images to .icm files"),
+    "decode": ("icm.commands.decode", "decode .icm files to PNG images"),
+    "masks": ("icm.commands.masks", "make the edge masks of a COCO split"),
+    "download": ("icm.commands.download", "fetch recogniser weights, COCO images and Segment Anything checkpoints"),
+    "ship": ("icm.commands.ship", "write a trained network and its card for shipping"),
+    "report": ("icm.commands.report", "rebuild the table, figures and report of finished runs"),
 }
 
 

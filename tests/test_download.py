@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from icm import download_command
 from icm.__main__ import main
+from icm.commands import download as download_command
 from icm.download import DownloadError, cache_folder, download, is_complete
 
 CONTENT = bytes(range(256)) * 4000

@@ -33,7 +33,7 @@ def options(group: str) -> list[str]:
 @pytest.fixture(scope="module")
 def coco(tmp_path_factory) -> Path:
     """A COCO folder of eight training and two validation images."""
-    from datamodules.demo import make_demo
+    from datamodules.demo_coco import make_demo
 
     return make_demo(tmp_path_factory.mktemp("data") / "coco", {"train2017": 8, "val2017": 2})
 

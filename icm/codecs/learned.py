@@ -17,7 +17,7 @@ import numpy as np
 from icm.codecs import shipped
 from icm.codecs.base import BitstreamError, CodecError, Container, check_image, pack, unpack_for
 from icm.files import file_sha256
-from icm.memory import keep_large_blocks
+from icm.malloc import keep_large_blocks
 
 if TYPE_CHECKING:
     import torch

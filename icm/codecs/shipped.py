@@ -14,7 +14,7 @@ RATES = ("low", "mid", "high")
 
 @dataclass(frozen=True)
 class Shipped:
-    """A shipped network: its safetensors file and its card (`icm.ship_command` says what is in it)."""
+    """A shipped network: its safetensors file and its card (`icm.commands.ship` says what is in it)."""
 
     path: Path
     card: dict

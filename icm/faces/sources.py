@@ -10,7 +10,7 @@ import numpy as np
 
 from icm.download import DownloadError, cache_folder, download, is_complete
 from icm.errors import UserError
-from icm.faces import demo
+from icm.faces import demo_scenes
 from icm.faces.detection import Box
 from icm.files import printable
 from icm.images import list_images, read_image
@@ -79,17 +79,17 @@ class DemoFaces:
                 f"faces=demo needs {file}, which the installed package lacks",
                 "Run: python -m pip install -r requirements.txt",
             )
-            for file in demo.missing_files()
+            for file in demo_scenes.missing_files()
         ]
 
     def images(self) -> list[SourceImage]:
         return [
             SourceImage(
                 spec.name,
-                functools.partial(demo.compose, spec),
-                tuple(KnownFace(person.who, *demo.face_box(person, spec.size)) for person in spec.people),
+                functools.partial(demo_scenes.compose, spec),
+                tuple(KnownFace(person.who, *demo_scenes.face_box(person, spec.size)) for person in spec.people),
             )
-            for spec in demo.SCENES
+            for spec in demo_scenes.SCENES
         ]
 
 

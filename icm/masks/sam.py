@@ -14,8 +14,8 @@ import numpy as np
 from icm.download import DownloadError
 from icm.files import file_sha256
 from icm.images import ImageError
-from icm.masks.checkpoints import fetch_checkpoint, find_checkpoint, published
 from icm.masks.edges import MaskError
+from icm.masks.sam_weights import fetch_checkpoint, find_checkpoint, published
 from icm.preflight import Problem, check
 
 if TYPE_CHECKING:

@@ -94,7 +94,7 @@ def test_settings_out_of_range_are_named(name, value):
 def published(tmp_path, monkeypatch):
     """Pretend that four bytes are the published vit_b file; its place in the cache."""
     entry = SimpleNamespace(file="b.pth", sha256=hashlib.sha256(b"good").hexdigest(), size=4, url="https://x/b.pth")
-    monkeypatch.setattr("icm.masks.checkpoints.CHECKPOINTS", {"vit_b": entry})
+    monkeypatch.setattr("icm.masks.sam_weights.CHECKPOINTS", {"vit_b": entry})
     monkeypatch.setenv("ICM_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "sam" / "b.pth"
 

@@ -14,11 +14,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from datamodules.coco import CocoEdges
-from datamodules.demo import make_demo
+from datamodules.demo_coco import make_demo
 from icm.errors import UserError
 from icm.masks.annotations import AnnotationMasks
-from models.checkpointing import AtomicCheckpointIO, Checkpoints
 from models.hyperprior import Hyperprior
+from models.keep_checkpoints import AtomicCheckpointIO, Checkpoints
 from models.lightning import CodecTraining
 from models.monitoring import GradientCheck, MetricsFile
 from models.objective import RateDistortion, masked_psnr, selectivity

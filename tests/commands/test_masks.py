@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 from icm.__main__ import main
+from icm.commands import make
+from icm.commands import masks as command
 from icm.images import read_image
-from icm.masks import command, make
 from icm.masks.base import Split
 from icm.masks.sam import SamSettings
 from icm.masks.store import MaskStore, SamMasks
@@ -147,7 +148,7 @@ def test_a_killed_process_is_noticed(monkeypatch):
 
 
 def test_annotations_are_checked_and_shown(tmp_path, monkeypatch, capfd):
-    from datamodules.demo import make_demo
+    from datamodules.demo_coco import make_demo
 
     monkeypatch.chdir(tmp_path)
     root = make_demo(tmp_path / "demo", {"train2017": 2, "val2017": 1})

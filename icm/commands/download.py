@@ -8,7 +8,7 @@ from pathlib import Path
 from icm.errors import UserError
 from icm.faces import weights
 from icm.faces.sources import COCO15, Coco15Faces
-from icm.masks import checkpoints
+from icm.masks import sam_weights
 
 DESCRIPTION = """Fetch recogniser and detector weights, the coco15 images, or Segment Anything checkpoints. Downloads
 resume where they stopped. Checksums: SFace, YuNet, Dlib and the COCO images are checked against published ones, Segment
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kind.set_defaults(fetch=_coco15)
 
     kind = kinds.add_parser("sam", help="Segment Anything checkpoints (375 MB, 1.2 GB, 2.6 GB)")
-    names = ", ".join(checkpoints.CHECKPOINTS)
+    names = ", ".join(sam_weights.CHECKPOINTS)
     kind.add_argument("names", nargs="*", metavar="MODEL", default=["vit_b"], help=f"default: vit_b. Models: {names}")
     kind.add_argument("--path", type=Path, help="folder (default: sam in $ICM_CACHE or ~/.cache/icm)")
     kind.set_defaults(fetch=_sam)
@@ -56,7 +56,7 @@ def _coco15(arguments: argparse.Namespace) -> int:
 
 
 def _sam(arguments: argparse.Namespace) -> int:
-    return _each(arguments.names, lambda model: checkpoints.fetch_checkpoint(model, arguments.path))
+    return _each(arguments.names, lambda model: sam_weights.fetch_checkpoint(model, arguments.path))
 
 
 def _each(items: Iterable, fetch: Callable[..., Path]) -> int:

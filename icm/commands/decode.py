@@ -8,7 +8,7 @@ from pathlib import Path
 
 from icm import codecs
 from icm.codecs.base import Codec, unpack
-from icm.codecs.jobs import Job, plan, run_all
+from icm.commands.file_jobs import Job, plan, run_all
 from icm.errors import UserError
 from icm.images import write_png
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from icm.masks import checkpoints
-from icm.masks.checkpoints import CHECKPOINTS, CheckpointError, find_checkpoint
+from icm.masks import sam_weights
+from icm.masks.sam_weights import CHECKPOINTS, CheckpointError, find_checkpoint
 from icm.preflight import Problem
 
 
@@ -38,8 +38,8 @@ def test_an_unknown_model_is_refused():
 
 def test_fetching_asks_for_the_published_file(monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr(checkpoints, "download", lambda *arguments: asked.append(arguments) or arguments[1])
-    path = checkpoints.fetch_checkpoint("vit_l")
+    monkeypatch.setattr(sam_weights, "download", lambda *arguments: asked.append(arguments) or arguments[1])
+    path = sam_weights.fetch_checkpoint("vit_l")
     assert path == tmp_path / "cache" / "sam" / "sam_vit_l_0b3195.pth"
     url, _, sha256, size, _ = asked[0]
     assert url == "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_l_0b3195.pth"

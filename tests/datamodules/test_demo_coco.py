@@ -8,8 +8,8 @@ import pytest
 from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 
-from datamodules import demo
-from datamodules.demo import DemoEdges, make_demo
+from datamodules import demo_coco
+from datamodules.demo_coco import DemoEdges, make_demo
 from icm.files import file_sha256
 from icm.images import read_image
 from icm.masks.annotations import AnnotationMasks, load_instances
@@ -78,7 +78,7 @@ def test_made_once_and_whole(root, tmp_path, monkeypatch):
     def fail(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(demo, "_annotation", fail)
+    monkeypatch.setattr(demo_coco, "_annotation", fail)
     with pytest.raises(KeyboardInterrupt):
         make_demo(tmp_path / "set", {"train2017": 2})
     assert list(tmp_path.iterdir()) == []
@@ -97,8 +97,8 @@ def test_two_processes_may_make_it_at_once(tmp_path):
 
 
 def test_the_faces_of_the_evaluation_are_not_in_it():
-    assert not {"astronaut.png", "grace_hopper.jpg"} & set(demo.PHOTOGRAPHS)
-    assert all((demo.photograph_folder() / name).is_file() for name in demo.PHOTOGRAPHS)
+    assert not {"astronaut.png", "grace_hopper.jpg"} & set(demo_coco.PHOTOGRAPHS)
+    assert all((demo_coco.photograph_folder() / name).is_file() for name in demo_coco.PHOTOGRAPHS)
 
 
 def test_it_serves_batches_offline(tmp_path):
@@ -109,5 +109,5 @@ def test_it_serves_batches_offline(tmp_path):
     assert batch["image"].shape == (2, 3, 256, 256)
     assert 0 < batch["mask"].mean() < 0.1
     assert len(list(made.val_dataloader())) == 1
-    with pytest.raises(demo.DataError, match=r"data\.train_images=0"):
+    with pytest.raises(demo_coco.DataError, match=r"data\.train_images=0"):
         DemoEdges(AnnotationMasks(), str(tmp_path), train_images=0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from icm.faces import demo
+from icm.faces import demo_scenes
 from icm.faces.detection import Detector
 from icm.faces.sources import DemoFaces
 
@@ -29,21 +29,21 @@ def test_there_are_at_least_fifteen_scenes_of_two_people():
 
 
 def test_scenes_vary_in_size_scale_place_and_light():
-    assert len({spec.size for spec in demo.SCENES}) >= 3
-    assert len({spec.background for spec in demo.SCENES}) >= 6
-    heights = [person.face_height for spec in demo.SCENES for person in spec.people]
+    assert len({spec.size for spec in demo_scenes.SCENES}) >= 3
+    assert len({spec.background for spec in demo_scenes.SCENES}) >= 6
+    heights = [person.face_height for spec in demo_scenes.SCENES for person in spec.people]
     assert max(heights) > 3 * min(heights)
-    brightness = [demo.compose(spec).mean() for spec in demo.SCENES]
+    brightness = [demo_scenes.compose(spec).mean() for spec in demo_scenes.SCENES]
     assert max(brightness) > 2.5 * min(brightness)
 
 
 def test_scenes_are_rgb_pictures_of_their_size_with_faces_inside():
-    for spec in demo.SCENES:
-        image = demo.compose(spec)
+    for spec in demo_scenes.SCENES:
+        image = demo_scenes.compose(spec)
         assert image.dtype == np.uint8
         assert image.shape == (spec.size[1], spec.size[0], 3)
         for person in spec.people:
-            x, y, width, height = demo.face_box(person, spec.size)
+            x, y, width, height = demo_scenes.face_box(person, spec.size)
             assert x >= 0
             assert y >= 0
             assert x + width <= spec.size[0]
@@ -54,27 +54,27 @@ def test_scenes_are_rgb_pictures_of_their_size_with_faces_inside():
 
 def test_no_one_is_cut_off_above_the_frame():
     """Each outline's lowest visible row is real photograph: below the frame lies the portrait's own cut."""
-    for spec in demo.SCENES:
+    for spec in demo_scenes.SCENES:
         for person in spec.people:
-            matrix = demo.placement(person, spec.size)
-            outline = np.array(demo.PORTRAITS[person.who].outline, float)
+            matrix = demo_scenes.placement(person, spec.size)
+            outline = np.array(demo_scenes.PORTRAITS[person.who].outline, float)
             moved = outline @ matrix[:, :2].T + matrix[:, 2]
             cut = outline[:, 1] >= outline[:, 1].max() - 1
             assert (moved[cut, 1] >= spec.size[1] - 1).all(), spec.name
 
 
 def test_scenes_are_the_same_bytes_in_another_process():
-    code = "from icm.faces import demo; import hashlib; print(*(hashlib.sha256(demo.compose(s).tobytes()).hexdigest() for s in demo.SCENES))"  # fmt: skip  # noqa: E501
+    code = "from icm.faces import demo_scenes; import hashlib; print(*(hashlib.sha256(demo_scenes.compose(s).tobytes()).hexdigest() for s in demo_scenes.SCENES))"  # fmt: skip  # noqa: E501
     other = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert other.stdout.split() == [digest(demo.compose(spec)) for spec in demo.SCENES]
+    assert other.stdout.split() == [digest(demo_scenes.compose(spec)) for spec in demo_scenes.SCENES]
 
 
 def test_a_package_without_its_picture_is_named(monkeypatch):
-    monkeypatch.setitem(demo.BACKGROUNDS, "coffee", ("skimage", "data/tea.png"))
+    monkeypatch.setitem(demo_scenes.BACKGROUNDS, "coffee", ("skimage", "data/tea.png"))
     (problem,) = DemoFaces().preflight()
     assert "skimage/data/tea.png" in problem.what
-    with pytest.raises(demo.DemoError, match=r"skimage/data/tea\.png"):
-        demo.compose(next(spec for spec in demo.SCENES if spec.background == "coffee"))
+    with pytest.raises(demo_scenes.DemoError, match=r"skimage/data/tea\.png"):
+        demo_scenes.compose(next(spec for spec in demo_scenes.SCENES if spec.background == "coffee"))
 
 
 def test_mtcnn_finds_every_face_and_each_gets_its_identity():

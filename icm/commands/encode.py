@@ -6,7 +6,7 @@ from pathlib import Path
 
 from icm import codecs
 from icm.codecs.base import Codec, payload_size
-from icm.codecs.jobs import Job, plan, run_all
+from icm.commands.file_jobs import Job, plan, run_all
 from icm.files import atomic_write
 from icm.images import list_images, read_image
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from icm.failures import failed_jobs
-from icm.report.sweep import finish_sweep
+from icm.report.sweep_report import finish_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 APP = """
@@ -35,7 +35,7 @@ qp: 37
 hydra:
   sweep: {dir: sweep, subdir: "${hydra.job.num}"}
   callbacks:
-    report: {_target_: icm.report.sweep.SweepReport}
+    report: {_target_: icm.report.sweep_report.SweepReport}
 """
 
 
@@ -109,6 +109,6 @@ def test_failures_come_in_job_order_and_a_shared_reason_is_told_once(tmp_path, c
 
 def test_starting_up_imports_nothing_heavy():
     heavy = {"numpy", "matplotlib", "jinja2", "wandb"}
-    code = f"import sys, icm.report.sweep; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, icm.report.sweep_report; print(sorted({heavy} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
