@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 from icm.__main__ import main
-from icm.commands import make
 from icm.commands import masks as command
 from icm.images import read_image
+from icm.masks import make
 from icm.masks.base import Split
 from icm.masks.sam import SamSettings
 from icm.masks.store import MaskStore, SamMasks
