@@ -1,7 +1,5 @@
 """How much of a face's identity survives coding: similarities between face embeddings."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 
@@ -20,32 +18,21 @@ def cosine_similarity(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         return np.clip(np.einsum("nd,nd->n", first, second) / norms, -1.0, 1.0)
 
 
-def impostor_mean(embeddings: np.ndarray, identities: Sequence[str | None]) -> float | None:
-    """Mean cosine similarity over all pairs of faces of different people.
+def impostor_mean(embeddings: np.ndarray, strangers: np.ndarray) -> float | None:
+    """Mean cosine similarity over the pairs of faces of different people.
 
     Args:
-        embeddings: (n, dim) embeddings of original faces.
-        identities: who each face is. When every entry is None, each face counts as a person of their own, which holds
-            for data sets such as COCO up to rare repeats; otherwise faces without a name are left out.
+        embeddings: (n, dim) embeddings of original faces; rows of zeros have no direction and are left out.
+        strangers: (n, n) bool, symmetric: the pairs that show different people.
 
     Returns:
-        The mean, or None when there is no impostor pair. Rows of zeros have no direction and are left out.
+        The mean, or None when there is no such pair.
     """
-    directed = np.asarray(embeddings).any(axis=1)
-    embeddings = embeddings[directed]
-    identities = [identity for identity, kept in zip(identities, directed, strict=True) if kept]
-    if all(identity is None for identity in identities):
-        people = np.arange(len(identities))
-        rows = embeddings
-    else:
-        known = [i for i, identity in enumerate(identities) if identity is not None]
-        people = np.array([identities[i] for i in known])
-        rows = embeddings[known]
-    if len(people) < 2:
-        return None
-    units = rows.astype(np.float64)
-    units /= np.linalg.norm(units, axis=1, keepdims=True)
-    upper = np.triu(people[:, None] != people[None, :], k=1)
+    units = np.asarray(embeddings, dtype=np.float64)
+    lengths = np.linalg.norm(units, axis=1)
+    directed = lengths > 0
+    units = units[directed] / lengths[directed, None]
+    upper = np.triu(strangers[np.ix_(directed, directed)], k=1)
     return float((units @ units.T)[upper].mean()) if upper.any() else None
 
 

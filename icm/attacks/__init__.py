@@ -1,0 +1,1 @@
+"""What an attacker does to coded faces before recognising them."""
