@@ -6,11 +6,13 @@ import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
-from icm.masks.base import Split
+from icm.masks.base import Region
 from icm.masks.edges import MaskError, check_dilation, dilate, union_of_edges, union_of_interiors
+from icm.splits import Split
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +25,7 @@ class AnnotationMasks:
     ``crowd``: whether regions marked ``iscrowd`` (many objects outlined as one) count as an object.
     """
 
+    region: ClassVar[Region] = "edge"
     dilation: int = 1
     crowd: bool = False
 
@@ -35,6 +38,7 @@ class AnnotationMasks:
 class ObjectMasks:
     """Interiors of every annotated object: the object-region baseline. ``crowd`` as in `AnnotationMasks`."""
 
+    region: ClassVar[Region] = "object"
     crowd: bool = False
 
     def open(self, split: Split) -> "AnnotationReader":

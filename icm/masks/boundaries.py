@@ -3,12 +3,14 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
 import cv2
 import numpy as np
 
-from icm.masks.base import Split
+from icm.masks.base import Region
 from icm.masks.edges import MaskError, check_dilation, dilate
+from icm.splits import Split
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +25,7 @@ class BoundaryMasks:
     ``dilation``: side in pixels of the square that thickens the edges (odd, 1 = none).
     """
 
+    region: ClassVar[Region] = "edge"
     path: str | None = None
     threshold: float = 0.5
     dilation: int = 3

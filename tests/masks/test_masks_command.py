@@ -14,9 +14,10 @@ from icm.__main__ import main
 from icm.commands import masks as command
 from icm.images import read_image
 from icm.masks import make
-from icm.masks.base import Split
-from icm.masks.sam import SamSettings
-from icm.masks.store import MaskStore, SamMasks
+from icm.masks.sam import SamMasks
+from icm.masks.sam_generator import SamSettings
+from icm.masks.store import MaskStore
+from icm.splits import Split
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,7 +40,7 @@ def fake_weights(tmp_path, tiny_sam, monkeypatch):
 
 
 def store_of(photos):
-    return SamMasks().folder(photos, ".")
+    return SamMasks().folder(Split(photos, ".", photos))
 
 
 def test_the_whole_path(photos, fake_weights, capfd):
@@ -154,7 +155,7 @@ def test_annotations_are_checked_and_shown(tmp_path, monkeypatch, capfd):
     root = make_demo(tmp_path / "demo", {"train2017": 2, "val2017": 1})
     assert main(["masks", f"data.path={root}", "masks=annotations"]) == 0
     output = capfd.readouterr().out
-    assert "0 of 3 masks are empty" in output
+    assert re.search(r"0 of 3 masks are empty; on average \d\.\d % of the pixels are set", output)
     assert (tmp_path / "outputs" / "masks" / "train2017.png").is_file()
     (root / "val2017" / "000000000001.jpg").write_bytes(b"\xff\xd8")
     assert main(["masks", f"data.path={root}", "data.split=val2017", "masks=annotations"]) == 1
@@ -166,7 +167,7 @@ def test_annotations_are_checked_and_shown(tmp_path, monkeypatch, capfd):
     [
         ([], r"data.path is not set"),
         (["data.path=/nowhere"], r"data.path=/nowhere: no such folder"),
-        (["data.path={photos}", "data.split=train2018"], r"data.split=train2018: no folder"),
+        (["data.path={photos}", "data.split=train2018"], r"data.split=train2018: no such folder of images"),
         (["data.path={photos}", "shard=8/8"], r"shard=8/8: use INDEX/COUNT"),
         (["data.path={photos}", "device=tpu"], r"device=tpu: use auto, cuda or cpu"),
         (["data.path={photos}", "data.pth=x"], r"Key 'pth' is not in struct"),
@@ -176,7 +177,8 @@ def test_annotations_are_checked_and_shown(tmp_path, monkeypatch, capfd):
         (["data.path={photos}/deep/..", "masks=annotations"], r"masks=annotations needs the annotations"),
     ],
 )
-def test_mistakes_are_named(photos, capsys, overrides, message):
+def test_mistakes_are_named(photos, capsys, monkeypatch, overrides, message):
+    monkeypatch.delenv("COCO", raising=False)
     assert main(["masks", *(override.format(photos=photos) for override in overrides)]) == 1
     error = capsys.readouterr().err
     assert re.search(message, error)

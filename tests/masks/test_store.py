@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from icm.masks.base import Split
 from icm.masks.edges import MaskError, mask_edge
-from icm.masks.sam import SamSettings, ScoredMask
-from icm.masks.store import MaskStore, SamMasks
+from icm.masks.sam import SamMasks
+from icm.masks.sam_generator import SamSettings, ScoredMask
+from icm.masks.store import MaskStore
+from icm.splits import Split
 
 SETTINGS = SamSettings(alpha=0.7)
 
@@ -35,7 +36,7 @@ def split(tmp_path):
 
 @pytest.fixture
 def store(split):
-    folder = SamMasks().folder(split.root, split.name)
+    folder = SamMasks().folder(split)
     store = MaskStore.create(folder, "vit_b", "0123", SETTINGS, {"icm": "1"})
     store.write("deep/a.jpg", 30, 40, [scored(SMALL, 0.9), scored(BIG, 0.75)])
     return store
@@ -50,8 +51,8 @@ def test_what_is_written_comes_back(store):
 
 def test_the_default_place_is_beside_the_data_set(split):
     root = split.root.parent
-    assert SamMasks().folder(split.root, "train") == root / "set-masks" / "sam-vit_b" / "train"
-    assert SamMasks(path="elsewhere").folder(split.root, "train").as_posix() == "elsewhere/train"
+    assert SamMasks().folder(split) == root / "set-masks" / "sam-vit_b" / "train"
+    assert SamMasks(path="elsewhere").folder(split).as_posix() == "elsewhere/train"
 
 
 def test_edges_at_any_alpha_not_below_the_stores(store, split):

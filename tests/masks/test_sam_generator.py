@@ -10,10 +10,10 @@ import torch
 from icm.download import DownloadError
 from icm.errors import UserError
 from icm.images import ImageError
-from icm.masks import sam as module
+from icm.masks import sam_generator as module
 from icm.masks.annotations import rasterize
 from icm.masks.edges import MaskError
-from icm.masks.sam import MaskGenerator, SamSettings, load_sam, resolve_checkpoint
+from icm.masks.sam_generator import MaskGenerator, SamSettings, load_sam, resolve_checkpoint
 from icm.preflight import PreflightError
 
 
