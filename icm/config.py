@@ -1,6 +1,7 @@
 """Hydra configurations: the objects they describe, and the options there are (``${options:...}`` in help texts)."""
 
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.errors import InstantiationException
@@ -11,7 +12,7 @@ from icm.errors import UserError
 CONF = Path(__file__).parents[1] / "conf"
 
 
-def build(node: DictConfig):
+def build(node: DictConfig) -> Any:
     """`hydra.utils.instantiate`, with a UserError instead of Hydra's wrapping of a bad option."""
     try:
         return hydra.utils.instantiate(node)
