@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.errors import InstantiationException
@@ -12,7 +13,7 @@ from icm.errors import UserError
 CONF = Path(__file__).parents[1] / "conf"
 
 
-def build(node: DictConfig):
+def build(node: DictConfig) -> Any:
     """`hydra.utils.instantiate`, with a UserError instead of Hydra's wrapping of a bad option."""
     try:
         return hydra.utils.instantiate(node)

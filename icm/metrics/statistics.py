@@ -10,8 +10,10 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
+Floats = NDArray[np.float64]
 _BLOCK = 1 << 18  # indices drawn at once
 
 
@@ -23,18 +25,18 @@ def bootstrap_mean_ci(
 ) -> tuple[float | None, float | None]:
     """Percentile 95 % bootstrap interval of the mean of ``values``.
 
-    Parameters
-    ----------
-    values: (n,) finite numbers; the mean is over values, so a cluster weighs as many values as it holds.
-    clusters: (n,) labels; values with the same label are drawn together. Without it every value is its own cluster.
-    seed: seeds the resampling; the same input and seed give the same interval.
-    resamples: number of bootstrap samples.
+    Args:
+        values: (n,) finite numbers; the mean is over values, so a cluster weighs as many values as it holds.
+        clusters: (n,) labels; values with the same label are drawn together. Without it every value is its own
+            cluster.
+        seed: Seeds the resampling; the same input and seed give the same interval.
+        resamples: Number of bootstrap samples.
 
-    Returns
-    -------
-    (low, high), or (None, None) with a single cluster or value, from which no spread can be estimated.
+    Returns:
+        (low, high), or (None, None) with a single cluster or value, from which no spread can be estimated.
 
-    Raises ValueError when there is no value, a value is not finite, or the lengths differ.
+    Raises:
+        ValueError: there is no value, a value is not finite, or the lengths differ.
     """
     sums, counts = _cluster_sums(values, clusters)
     if len(sums) < 2:
@@ -51,7 +53,7 @@ def bootstrap_mean_ci(
     return float(low), float(high)
 
 
-def _cluster_sums(values: Sequence[float], clusters: Sequence[Hashable] | None) -> tuple[np.ndarray, np.ndarray]:
+def _cluster_sums(values: Sequence[float], clusters: Sequence[Hashable] | None) -> tuple[Floats, Floats]:
     """Sum and count of the values of each cluster, clusters in order of first appearance."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:
@@ -64,15 +66,19 @@ def _cluster_sums(values: Sequence[float], clusters: Sequence[Hashable] | None) 
         raise ValueError(f"{array.size} values but {len(clusters)} cluster labels")
     position: dict[Hashable, int] = {}
     index = np.array([position.setdefault(label, len(position)) for label in clusters])
-    return np.bincount(index, weights=array), np.bincount(index).astype(np.float64)
+    return np.bincount(index, weights=array).astype(np.float64), np.bincount(index).astype(np.float64)
 
 
 @dataclass(frozen=True)
 class PairedDifference:
     """Mean over faces of (similarity under A) minus (similarity under B at A's rate).
 
-    ``difference`` and ``ci95`` are None when the comparison cannot be made, and ``reason`` says why; ``ci95`` alone is
-    None when all faces are in one image. ``faces`` counts the faces compared, ``bpp`` is the rate of the comparison.
+    Attributes:
+        bpp: The rate of the comparison, in bits per pixel.
+        faces: How many faces are compared.
+        difference: None when the comparison cannot be made.
+        ci95: The 95 % interval of the difference; None when there is no difference, or all faces are in one image.
+        reason: Why the comparison cannot be made; None when it can.
     """
 
     bpp: float
@@ -98,15 +104,20 @@ def paired_difference(
     (ITU-T VCEG-M33, 2001) also works on the logarithm of the rate. Pairing by face removes the spread between easy and
     hard faces from the interval. There is no extrapolation: outside B's rates the result is a reason, not a number.
 
-    Parameters
-    ----------
-    similarity_a: (faces,) similarity of each face under A.
-    bpp_a: mean rate of A in bits per pixel, > 0.
-    similarity_b: (points, faces) similarity of the same faces, in the same order, at each operating point of B.
-    bpp_b: (points,) mean rate of B at each point, > 0, in any order; equal rates are averaged.
-    clusters: (faces,) image of each face, for the interval (`bootstrap_mean_ci`).
+    Args:
+        similarity_a: (faces,) similarity of each face under A.
+        bpp_a: Mean rate of A in bits per pixel, > 0.
+        similarity_b: (points, faces) similarity of the same faces, in the same order, at each operating point of B.
+        bpp_b: (points,) mean rate of B at each point, > 0, in any order; equal rates are averaged.
+        clusters: (faces,) image of each face, for the interval (`bootstrap_mean_ci`).
+        seed: Seeds the interval.
+        resamples: Number of bootstrap samples of the interval.
 
-    Raises ValueError for shapes that do not fit together or rates that are not positive.
+    Returns:
+        The difference, or the reason why there is none.
+
+    Raises:
+        ValueError: shapes do not fit together, or rates are not positive.
     """
     first = np.asarray(similarity_a, dtype=np.float64)
     curve = np.asarray(similarity_b, dtype=np.float64)
