@@ -63,7 +63,7 @@ def evaluate(
     job = Job(create(codec, **options), source, tasks, seed)
     preflight(job.parts)
     folder = Path(directory if directory is not None else tempfile.mkdtemp(prefix="icm-"))
-    return job.run(Cache(cache if cache is not None else cache_folder()), folder)
+    return job.run(Cache(Path(cache) if cache is not None else cache_folder()), folder)
 
 
 class GivenImages:
@@ -105,7 +105,7 @@ def _loader(index: int, image: Any) -> tuple[str, Any]:
     from icm.images import read_image
 
     if isinstance(image, str | os.PathLike):
-        return f"{index} {Path(image).name}", partial(read_image, image)
+        return f"{index} {Path(image).name}", partial(read_image, Path(image))
     if isinstance(image, Image):
         array = np.array(image.convert("RGB"))
     elif isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:

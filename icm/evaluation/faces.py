@@ -183,7 +183,8 @@ def strangers(people: Sequence[str | None]) -> np.ndarray:
         return ~np.eye(len(people), dtype=bool)
     names = np.array([person or "" for person in people])
     known = names != ""
-    return (names[:, None] != names[None, :]) & known[:, None] & known[None, :]
+    different: np.ndarray = (names[:, None] != names[None, :]) & known[:, None] & known[None, :]
+    return different
 
 
 def measure(evidence: FaceEvidence) -> tuple[dict[str, np.ndarray], dict[str, Estimate]]:

@@ -48,7 +48,7 @@ class Summary(FoundByTasks):
     ceiling: bool
     label: str
     point: dict[str, Any]
-    qp: int | None
+    qp: Any
     parameters: dict[str, Any]
     codec_version: str
     source: str

@@ -136,7 +136,7 @@ def difference_caption(measure: Measure) -> str:
 
 
 def _sections(points: Sequence[Point]) -> list[tuple[str, list[str], list[list[str]]]]:
-    sections = []
+    sections: list[tuple[str, list[str], list[list[str]]]] = []
     for measure, subjects in shown(points).items():
         data = "" if sections else f" {describe_data(points)}."
         sections.append((measure.caption + data, *wide_table(points, measure, subjects)))
