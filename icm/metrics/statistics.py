@@ -18,7 +18,7 @@ _BLOCK = 1 << 18  # indices drawn at once
 
 
 def bootstrap_mean_ci(
-    values: Sequence[float],
+    values: Sequence[float] | Floats,
     clusters: Sequence[Hashable] | None = None,
     seed: int = 0,
     resamples: int = 2000,
@@ -38,9 +38,25 @@ def bootstrap_mean_ci(
     Raises:
         ValueError: there is no value, a value is not finite, or the lengths differ.
     """
+    means = bootstrap_means(values, clusters, seed, resamples)
+    return (None, None) if means is None else percentile_interval(means)
+
+
+def bootstrap_means(
+    values: Sequence[float] | Floats,
+    clusters: Sequence[Hashable] | None = None,
+    seed: int = 0,
+    resamples: int = 2000,
+) -> Floats | None:
+    """The mean of ``values`` in every resample of whole clusters: arguments and errors as `bootstrap_mean_ci`.
+
+    Returns:
+        (resamples,), or None with a single cluster. The clusters drawn depend on their number and the seed alone, so
+        that values of the same faces under two codecs can be compared resample by resample.
+    """
     sums, counts = _cluster_sums(values, clusters)
     if len(sums) < 2:
-        return None, None
+        return None
     rng = np.random.default_rng(seed)
     means = np.empty(resamples)
     # Drawn in blocks: memory stays small even for the images of a whole COCO split.
@@ -48,12 +64,17 @@ def bootstrap_mean_ci(
     for start in range(0, resamples, block):
         drawn = rng.integers(0, len(sums), (min(block, resamples - start), len(sums)))
         means[start : start + block] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    return means
+
+
+def percentile_interval(replicates: Floats) -> tuple[float, float]:
+    """The percentile 95 % interval of a bootstrap distribution, (resamples,)."""
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.quantile(replicates, [tail, 1 - tail])
     return float(low), float(high)
 
 
-def _cluster_sums(values: Sequence[float], clusters: Sequence[Hashable] | None) -> tuple[Floats, Floats]:
+def _cluster_sums(values: Sequence[float] | Floats, clusters: Sequence[Hashable] | None) -> tuple[Floats, Floats]:
     """Sum and count of the values of each cluster, clusters in order of first appearance."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:
@@ -132,15 +153,29 @@ def paired_difference(
     if levels.size == 0 or not levels[0] <= bpp_a <= levels[-1]:
         span = f"{levels[0]:.3f} to {levels[-1]:.3f}" if levels.size else "no"
         return PairedDifference(bpp_a, first.size, None, None, f"{bpp_a:.3f} bpp is outside the other's {span} bpp")
-    merged = np.stack([curve[rates == level].mean(axis=0) for level in levels])
-    upper = min(max(int(np.searchsorted(levels, bpp_a)), 1), levels.size - 1)
-    if levels.size == 1:
-        second = merged[0]
-    else:
-        low, high = np.log(levels[upper - 1]), np.log(levels[upper])
-        weight = (np.log(bpp_a) - low) / (high - low)
-        second = (1 - weight) * merged[upper - 1] + weight * merged[upper]
+    second = at_rate(bpp_a, rates, curve)
     differences = first - second
     low_limit, high_limit = bootstrap_mean_ci(differences, clusters, seed, resamples)
     interval = None if low_limit is None or high_limit is None else (low_limit, high_limit)
     return PairedDifference(bpp_a, first.size, float(differences.mean()), interval)
+
+
+def at_rate(bpp: float, rates: Floats, rows: Floats) -> Floats:
+    """What a curve has at a rate on it, linearly in log(bpp) between its neighbouring points.
+
+    Args:
+        bpp: From the lowest to the highest of ``rates``.
+        rates: (points,) bits per pixel, > 0, in any order; points of equal rate are averaged.
+        rows: (points, ...) what was measured at each.
+
+    Returns:
+        (...), a row.
+    """
+    levels = np.unique(rates)
+    merged = np.stack([rows[rates == level].mean(axis=0) for level in levels])
+    if levels.size == 1:
+        return np.asarray(merged[0])
+    upper = min(max(int(np.searchsorted(levels, bpp)), 1), levels.size - 1)
+    low, high = np.log(levels[upper - 1]), np.log(levels[upper])
+    weight = (np.log(bpp) - low) / (high - low)
+    return np.asarray((1 - weight) * merged[upper - 1] + weight * merged[upper])

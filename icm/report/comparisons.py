@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from icm.evaluation.measures import Measure, Subject
 from icm.metrics.statistics import PairedDifference, paired_difference
+from icm.report.equal_rate import RateCurve
 from icm.report.points import Point, measures_of, series_of
 
 
@@ -59,7 +60,7 @@ def _baseline_rank(point: Point) -> int:
 def _compare(point: Point, other: str, curve: list[Point]) -> Comparison:
     differences = {}
     for measure, subjects in measures_of([point]).items():
-        if measure.of != "faces":
+        if measure.of == "images":
             continue
         for subject in subjects:
             measured = [member for member in curve if member.estimate(measure.key, subject)]
@@ -69,6 +70,11 @@ def _compare(point: Point, other: str, curve: list[Point]) -> Comparison:
 
 
 def _difference(point: Point, measured: list[Point], measure: Measure, subject: Subject) -> PairedDifference:
+    if measure.of == "pairs":
+        own_curve, other_curve = (RateCurve(tuple(found), measure, subject) for found in ([point], measured))
+        if other_curve.covers(point.bpp):
+            return own_curve.minus(other_curve, point.bpp)
+        return PairedDifference(point.bpp, 0, None, None, f"{point.bpp:.3f} bpp is outside the other's rates")
     own = point.scores(measure.key, subject)
     others = [member.scores(measure.key, subject) for member in measured]
     faces = [key for key in own if all(key in scores for scores in others)]
