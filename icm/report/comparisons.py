@@ -27,6 +27,10 @@ class Comparison:
         """The first measure and subject that has a number."""
         return next(key for key, found in self.differences.items() if found.difference is not None)
 
+    def of(self, measure: Measure) -> bool:
+        """Whether the two could be compared by a measure."""
+        return any(key[0] == measure and found.difference is not None for key, found in self.differences.items())
+
 
 def compare(points: Sequence[Point]) -> list[Comparison]:
     """Every point against every other curve whose rates enclose it and that measured the same faces.

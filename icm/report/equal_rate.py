@@ -237,3 +237,26 @@ def _spans(points: Sequence[Point]) -> list[tuple[float, float]]:
     coded = [point for point in points if not point.is_ceiling and math.isfinite(point.bpp) and point.bpp > 0]
     rates = [[point.bpp for point in members] for members in series_of(coded).values()]
     return [(min(found), max(found)) for found in rates]
+
+
+def pareto_front(
+    points: Sequence[Point], privacy: tuple[Measure, Subject], utility: tuple[Measure, Subject]
+) -> list[Point]:
+    """The coded points that no other one beats in one of two measures without losing in the other."""
+
+    def good(point: Point, measure: Measure, subject: Subject) -> float | None:
+        found = point.estimate(measure.key, subject)
+        if point.is_ceiling or found is None or found.value is None:
+            return None
+        return -found.value if lower_is_better(measure) else found.value
+
+    goods = [
+        (point, private, useful)
+        for point in points
+        if (private := good(point, *privacy)) is not None and (useful := good(point, *utility)) is not None
+    ]
+    return [
+        point
+        for point, private, useful in goods
+        if not any(p >= private and u >= useful and (p, u) != (private, useful) for _, p, u in goods)
+    ]

@@ -9,7 +9,6 @@ from icm.evaluation.results import ResultsError, load_run, load_runs
 from icm.metrics.statistics import paired_difference
 from icm.report import equal_rate, findings
 from icm.report.comparisons import compare
-from icm.report.curves import curves_of
 from icm.report.points import collect_points
 
 SIMILARITY, CALIBRATED = of_task("faces")[:2]
@@ -145,11 +144,8 @@ def test_recognisers_agree_or_do_not(points):
 def test_damaged_files_are_one_line(synthetic, tmp_path, name, text, message):
     run = load_run(synthetic.write(tmp_path))
     (tmp_path / name).write_text(text, encoding="utf-8")
+    (point,) = collect_points([run])
     with pytest.raises(ResultsError) as error:
-        if name == "curves.json":
-            curves_of(run)
-        else:
-            (point,) = collect_points([run])
-            _ = point.replicates
+        _ = point.curves if name == "curves.json" else point.replicates
     assert message in str(error.value)
     assert name in str(error.value)
