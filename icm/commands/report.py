@@ -9,7 +9,6 @@ from icm.evaluation.results import Run
 
 DESCRIPTION = """Rebuild table.csv, table.md and report.html from finished runs: run folders or sweep folders of
 evaluate.py, several of them merged into one table."""
-STRIP_FACES = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,10 +16,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="where to write; needed with several DIR, else that folder itself"
     )
-    parser.add_argument("--figures", type=Path, metavar="DIR", help="also write every figure there as SVG and PNG")
+    parser.add_argument(
+        "--figures", type=Path, metavar="DIR",
+        help="also write every figure there as PDF, SVG and PNG, and every table as LaTeX (booktabs)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--width", choices=("column", "page"), default="column",
+        help="of the figures: one for each recogniser and attack in a column, or all of a measure across the page",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from icm.report.paper import write_figures, write_latex
     from icm.report.write import write_reports
 
     if arguments.output is None and len(arguments.directories) > 1:
@@ -28,7 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     runs = merged_runs(arguments.directories)
     written = write_reports(runs, arguments.output or arguments.directories[0])
     if arguments.figures is not None:
-        written += write_figures(runs, arguments.figures)
+        written += write_figures(runs, arguments.figures, arguments.width)
+        written += write_latex(runs, arguments.figures)
     for path in written:
         print(path)
     return 0
@@ -48,26 +56,3 @@ def merged_runs(directories: Sequence[Path]) -> list[Run]:
         for found in runs:
             cells.setdefault(found.summary["cell"], found)
     return list(cells.values())
-
-
-def write_figures(runs: Sequence[Run], directory: Path) -> list[Path]:
-    """Every figure of the runs as ``<name>.svg`` and ``<name>.png``, the faces as ``faces.jpg``; returns the paths.
-
-    A measure with several subjects (recognisers, attacks, models) has one figure for each, and one of all.
-    """
-    from icm.report import figures
-    from icm.report.points import collect_points, measures_of
-
-    points = collect_points(runs)
-    drawn = {}
-    for measure, subjects in measures_of(points).items():
-        if len(subjects) > 1:
-            drawn[measure.key] = figures.overview_figure(points, measure)
-        for subject in subjects:
-            name = "_".join([measure.key, *(part for part in subject if part not in ("", "none"))])
-            drawn[name] = figures.measure_figure(points, measure, subject)
-    paths = [directory / f"{name}.{suffix}" for name in drawn for suffix in ("svg", "png")]
-    if faces := points[0].face_keys()[:STRIP_FACES]:
-        drawn["faces"] = figures.strip_figure(points, faces)
-        paths.append(directory / "faces.jpg")
-    return [figures.save(drawn[path.stem], path) for path in paths]

@@ -118,11 +118,14 @@ def _panels(points: Sequence[Point], shown: Sequence[tuple[Measure, Subject]], w
     figure, axes = _figure(WIDTHS[width], (2.5 if columns == 1 else 2.1) * rows + 0.3, rows, columns)
     for axis in axes.flat[len(shown) :]:
         axis.set_visible(False)
-    drawn = [(axis, *_draw_rates(axis, points, *which)) for axis, which in zip(axes.flat, shown, strict=False)]
-    _legend(figure, points, [point for _, found, _ in drawn for point in found])
+    drawn = [_draw_rates(axis, points, *which) for axis, which in zip(axes.flat, shown, strict=False)]
+    _legend(figure, points, [point for found, _ in drawn for point in found])
     figure.draw_without_rendering()
-    for axis, found, value in drawn:
-        _label_points(axis, points, [p for p in found if not p.is_ceiling], lambda point: point.bpp, value)
+    for axis, (measure, subject), (found, value) in zip(axes.flat, shown, drawn, strict=False):
+        coded = [point for point in found if not point.is_ceiling]
+        limits = [(point, point.estimates[measure.key, subject].interval) for point in coded]
+        bars = [[(point.bpp, low_high[0]), (point.bpp, low_high[1])] for point, low_high in limits if low_high]
+        _label_points(axis, points, coded, lambda point: point.bpp, value, bars)
     return figure
 
 
@@ -197,17 +200,22 @@ def _legend(figure, points: Sequence[Point], shown: Sequence[Point]) -> None:
         color, marker, dashes = looks[name]
         handles.append(Line2D([], [], color=color, marker=marker if name in coded else "", **_LINE))
         handles[-1].set_dashes(dashes or ((1, 0) if name in coded else (4, 3)))
-    wide = [textwrap.shorten(name, 44, placeholder="...") for name in names]
+    _legend_below(figure, handles, [textwrap.shorten(name, 44, placeholder="...") for name in names])
+
+
+def _legend_below(figure, handles: Sequence, names: Sequence[str]) -> None:
     room = figure.get_figwidth() * 72 / (0.62 * (SIZE - 0.5))
-    columns = max(1, int(room // (max(map(len, wide), default=1) + 7)))
-    figure.legend(handles, wide, loc="outside lower left", ncols=min(columns, max(1, len(names))), handlelength=2.4,
+    columns = max(1, int(room // (max(map(len, names), default=1) + 7)))
+    figure.legend(handles, names, loc="outside lower left", ncols=min(columns, max(1, len(names))), handlelength=2.4,
                   frameon=False, fontsize=SIZE - 0.5)  # fmt: skip
 
 
-def _label_points(axes, points: Sequence[Point], shown: Sequence[Point], x: Value, y: Value) -> None:
-    """The kind of number once for each curve ("QP 37"), then the numbers alone."""
+def _label_points(
+    axes, points: Sequence[Point], shown: Sequence[Point], x: Value, y: Value, bars: Sequence[list] = ()
+) -> None:
+    """The kind of number once for each curve ("QP 37"), then the numbers alone, clear of lines and bars if possible."""
     colors = series_colors(points)
-    labels, curves = [], []
+    labels, curves = [], [*bars]
     for name, members in series_of(shown).items():
         curves.append([(x(point), y(point)) for point in members])
         for point in reversed(members):
@@ -276,35 +284,47 @@ def recognition_figure(points: Sequence[Point], kind: str, subject: Subject, wid
     """DET or CMC curves of points, or their genuine and impostor similarities, of one recogniser under one attack.
 
     Args:
-        points: One or a few; those without such a curve are left out.
-        kind: ``det``, ``cmc``, or ``genuine``: the distributions of both kinds of pairs.
+        points: One or a few of different codecs; those without such a curve are left out.
+        kind: ``det``, ``cmc``, or ``genuine``: the distributions of both kinds of pairs, a panel for each point.
         subject: The recogniser and the attack.
     """
-    figure, ((axes,),) = _figure(WIDTHS[width], 2.6)
-    names = []
-    for index, point in enumerate(points):
-        color, _, _ = series_looks(points)[point.series]
-        for curve in point.curves:
-            if (curve.embedder, curve.attack) != (subject.embedder, subject.attack):
-                continue
-            if kind == "genuine" and curve.kind in ("genuine", "impostor"):
-                dashes = (1, 0) if curve.kind == "genuine" else (1.5, 1.5)
-                axes.stairs(curve.y, curve.x, color=color, linewidth=1.2, linestyle=(0, dashes))
-                names.append(f"{point.title}, {curve.kind}")
-            elif curve.kind == kind:
-                x, y = (curve.x, curve.y) if kind == "cmc" else zip(*_positive(curve.x, curve.y), strict=True)
-                axes.plot(x, y, color=color, linewidth=1.2, dashes=DASHES[index % len(DASHES)] or (1, 0))
-                names.append(point.title)
-    if kind == "det":
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-    axes.set_xlabel(_AXES[kind][0])
-    axes.set_ylabel(_AXES[kind][1])
-    _title(axes, subject_title(points, subject))
-    handles = [*axes.lines, *axes.patches]
-    columns = 1 if width == "column" else 3
-    figure.legend(handles, [textwrap.shorten(name, 44, placeholder="...") for name in names],
-                  loc="outside lower left", ncols=columns, frameon=False, fontsize=SIZE - 0.5)  # fmt: skip
+    curves = [
+        (point, curve)
+        for point in points
+        for curve in point.curves
+        if (curve.embedder, curve.attack) == (subject.embedder, subject.attack)
+        and (curve.kind == kind or (kind, curve.kind) == ("genuine", "impostor"))
+    ]
+    shown = list(dict.fromkeys(point.title for point, _ in curves)) if kind == "genuine" else [""]
+    columns = min(len(shown), 1 if width == "column" else 3)
+    rows = -(-len(shown) // columns)
+    figure, axes = _figure(WIDTHS[width], (2.6 if kind != "genuine" else 1.6) * rows + 0.3, rows, columns)
+    for axis in axes.flat[len(shown) :]:
+        axis.set_visible(False)
+    looks = series_looks(points)
+    for point, curve in curves:
+        color, _, dashes = looks[point.series]
+        if kind == "genuine":
+            axis = axes.flat[shown.index(point.title)]
+            axis.stairs(curve.y, curve.x, color=color, fill=curve.kind == "genuine", alpha=0.35, linewidth=0)
+            axis.stairs(
+                curve.y, curve.x, color=color, linestyle="-" if curve.kind == "genuine" else ":", label=curve.kind
+            )
+            _title(axis, point.title)
+        else:
+            xy = _positive(curve.x, curve.y) if kind == "det" else list(zip(curve.x, curve.y, strict=True))
+            x, y = zip(*xy, strict=True)
+            axes.flat[0].plot(x, y, color=color, linewidth=1.3, dashes=dashes or (1, 0), label=point.title)
+    for axis in axes.flat[: len(shown)]:
+        axis.set_xlabel(_AXES[kind][0])
+        axis.set_ylabel(_AXES[kind][1])
+        for scale in (axis.set_xscale, axis.set_yscale) if kind == "det" else ():
+            scale("log")
+    if kind != "genuine":
+        _title(axes.flat[0], subject_title(points, subject))
+    handles, names = axes.flat[0].get_legend_handles_labels()
+    names = [textwrap.shorten(name, 44, placeholder="...") for name in names]
+    _legend_below(figure, handles, names)
     return figure
 
 

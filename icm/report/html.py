@@ -15,7 +15,7 @@ from icm.report.equal_rate import privacy_measures
 from icm.report.gallery import Gallery, all_faces, make_gallery
 from icm.report.methods import methods, provenance
 from icm.report.page_data import answers, embedded, page_data
-from icm.report.points import Point, collect_points, series_of, subject_title, subjects_of
+from icm.report.points import Point, attack_title, collect_points, series_of, subject_title, subjects_of
 from icm.report.tables import describe_data, interval, number, shown, table
 from icm.sweeps import is_job
 
@@ -74,6 +74,7 @@ def render(runs: Sequence[Run], title: str) -> str:
             agreement=findings.agreement(ranked),
             curve_findings=findings.curve_findings(points),
             rate=findings.rate_text(found.rates[found.start]) if found.rates else "",
+            attacks={subject.attack: attack_title(points, subject) for subject in subjects_of(points)},
             several_attacks=several_attacks,
             comparisons=comparisons,
             compared=list(dict.fromkeys(key[1] for comparison in comparisons for key in comparison.differences)),

@@ -9,7 +9,7 @@ from icm.evaluation.measures import Measure, Subject
 from icm.report import figures
 from icm.report.equal_rate import Ranking, common_rate, is_privacy, privacy_measures, rankings, rate_grid
 from icm.report.gallery import Gallery
-from icm.report.points import Point, measures_of, subject_title
+from icm.report.points import Point, attack_title, measures_of, subject_title
 
 CURVE_POINTS = 64
 
@@ -67,7 +67,7 @@ def page_data(points: Sequence[Point], found: Answers, gallery: Gallery, table_c
         "recognisers": [subject_title(points, who) for who in recognisers],
         "subjects": [
             {**subject._asdict(), "recogniser": recognisers.index(subject._replace(attack="")),
-             "title": subject_title(points, subject), "attackTitle": _attack_title(points, subject)}
+             "title": subject_title(points, subject), "attackTitle": attack_title(points, subject)}
             for subject in subjects
         ],
         "estimates": [[_estimates(points, measure, subject) for subject in subjects] for measure in measures],
@@ -95,12 +95,6 @@ def embedded(data: dict[str, Any]) -> str:
     """JSON that stays text inside a script element: no character of it can end the element or a line of it."""
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _attack_title(points: Sequence[Point], subject: Subject) -> str:
-    titles = {name: title for point in points for run in point.runs
-              for name, title in run.summary.get("titles", {}).items()}  # fmt: skip
-    return titles.get(subject.attack, subject.attack)
 
 
 def _estimates(points: Sequence[Point], measure: Measure, subject: Subject) -> list[list[float | None] | None] | None:

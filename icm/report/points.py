@@ -142,12 +142,20 @@ def subjects_of(points: Iterable[Point]) -> list[Subject]:
 
 def subject_title(points: Iterable[Point], subject: Subject) -> str:
     """A subject for people: ``Dlib``, or ``Dlib, coded gallery`` under an attack."""
-    titles: dict[str, str] = {}
-    for point in points:
-        for run in point.runs:
-            titles |= run.summary.get("titles", {})
+    titles = _titles(points)
     names = [name for name in subject if name and name != "none"]
     return ", ".join(titles.get(name, name) for name in names)
+
+
+def attack_title(points: Iterable[Point], subject: Subject) -> str:
+    """The attack of a subject for people, ``no attack`` among them."""
+    return _titles(points).get(subject.attack, subject.attack)
+
+
+def _titles(points: Iterable[Point]) -> dict[str, str]:
+    return {
+        name: title for point in points for run in point.runs for name, title in run.summary.get("titles", {}).items()
+    }
 
 
 def _point(runs: list[Run], where: str) -> Point:

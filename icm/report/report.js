@@ -152,6 +152,7 @@ const MARKERS = {
   }).join("") + "z",
   X: (r) => `M${-r} ${-r * .5}L${-r * .5} ${-r}L0 ${-r * .5}L${r * .5} ${-r}L${r} ${-r * .5}L${r * .5} 0L${r} ${r * .5}L${r * .5} ${r}L0 ${r * .5}L${-r * .5} ${r}L${-r} ${r * .5}L${-r * .5} 0z`,
 };
+const tickText = (x) => (x !== 0 && Math.abs(x) < .001 ? x.toExponential(0) : String(x)).replace("-", MINUS);
 const dashes = (index) => series[index].dashes.map((length) => length * 1.6).join(" ") || null;
 
 function niceTicks(low, high, count) {
@@ -197,17 +198,17 @@ function chart(figure, {x, y, lines, ceilings = [], front = []}) {
     return;
   }
   const width = Math.max(260, box.clientWidth || 400), height = Math.round(Math.min(330, Math.max(230, width * .68)));
-  const left = 52, right = width - 10, top = 10, bottom = height - 40;
-  const sx = scale(xs, x.log, left, right, 58), sy = scale(ys, y.log, bottom, top, 38);
+  const right = width - 10, top = 10, bottom = height - 40, sy = scale(ys, y.log, bottom, top, 38);
+  const left = 30 + 7 * Math.max(...sy.ticks.map((tick) => tickText(tick).length), 2), sx = scale(xs, x.log, left, right, 58);
   const picture = svg("svg", {class: "chart", viewBox: `0 0 ${width} ${height}`, role: "group",
                               "aria-label": `${y.label} against ${x.label}`});
   for (const tick of sy.ticks) {
     picture.append(svg("line", {class: "grid", x1: left, x2: right, y1: sy(tick), y2: sy(tick)}),
-                   svg("text", {x: left - 6, y: sy(tick) + 4, "text-anchor": "end"}, String(tick).replace("-", MINUS)));
+                   svg("text", {x: left - 6, y: sy(tick) + 4, "text-anchor": "end"}, tickText(tick)));
   }
   for (const tick of sx.ticks) {
     picture.append(svg("line", {class: "axis", x1: sx(tick), x2: sx(tick), y1: bottom, y2: bottom + 4}),
-                   svg("text", {x: sx(tick), y: bottom + 17, "text-anchor": "middle"}, String(tick).replace("-", MINUS)));
+                   svg("text", {x: sx(tick), y: bottom + 17, "text-anchor": "middle"}, tickText(tick)));
   }
   picture.append(svg("line", {class: "axis", x1: left, x2: right, y1: bottom, y2: bottom}),
     svg("text", {x: (left + right) / 2, y: height - 5, "text-anchor": "middle"}, x.label),

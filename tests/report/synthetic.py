@@ -55,7 +55,7 @@ def write(
     images = [{"image": name, "width": 64, "height": 48, "payload_bytes": 100, "bytes": 120, "bpp": bpp,
                "bpp_total": bpp + 0.05, "psnr": psnr, "faces": 1} for name in names]  # fmt: skip
     label = " ".join([codec, *(f"{name} {value}" for name, value in point.items())])
-    series = summary.get("series", SERIES[codec])
+    series = summary.get("series", SERIES.get(codec))
     short = ", ".join(SHORT[name].format(value) for name, value in point.items())
     document = {
         "codec": codec, "title": f"{series} {short}".strip(), "series": series, "short": short, "variant": None,

@@ -1,11 +1,15 @@
+import json
 import xml.etree.ElementTree
 
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from icm.evaluation.measures import Subject, of_task
-from icm.evaluation.results import load_run
+from icm.evaluation.results import load_run, load_runs
 from icm.report import figures
+from icm.report.equal_rate import pareto_front
+from icm.report.labels import overlaps
 from icm.report.points import collect_points
 
 SIMILARITY, CALIBRATED = of_task("faces")[:2]
@@ -30,11 +34,99 @@ def test_curves_carry_their_names_and_points(points):
 
 def test_curves_go_through_the_measured_means(points):
     (axes,) = figures.measure_figure(points, SIMILARITY, ARCFACE).axes
-    line = next(line for line in axes.lines if len(line.get_xdata()) == 4 and line.get_linestyle() == "-")
+    line = next(line for line in axes.lines if len(line.get_xdata()) == 4 and line.get_marker() == "o")
     assert list(line.get_xdata()) == pytest.approx([0.5, 0.36, 0.27, 0.17])
     assert list(line.get_ydata()) == pytest.approx([0.92, 0.82, 0.72, 0.52])
     # Nothing uncoded stretches the rate axis.
     assert axes.get_xlim()[1] < 0.7
+
+
+@pytest.fixture(scope="module")
+def crowded(synthetic, tmp_path_factory):
+    """Six curves of four points close to each other, one with a very long name."""
+    folder = tmp_path_factory.mktemp("crowded")
+    series = [
+        "VVC",
+        "JPEG",
+        "SA-ICM",
+        "SA-ICM control",
+        "AV1",
+        "a network, preset veryslow, trained on a long-named set",
+    ]
+    codecs = ["vvc", "jpeg", "sa_icm", "sa_icm", "av1", "other"]
+    for job in range(24):
+        curve, step = job % 6, job // 6
+        scores = {"dlib": [0.95 - 0.1 * step - 0.015 * curve + n / 100 for n in range(4)],
+                  "arcface": [0.9 - 0.1 * step - 0.015 * curve + n / 100 for n in range(4)]}  # fmt: skip
+        synthetic.write(folder / str(job), codecs[curve], {"qp": 30 + step}, 0.4 * 0.75**step + curve / 90, 34.0 - step,
+                        scores, series=series[curve], crops=False)  # fmt: skip
+    return collect_points(load_runs(folder))
+
+
+@pytest.mark.parametrize("width", ["column", "page"])
+def test_no_label_covers_another_or_leaves_the_figure(crowded, width):
+    privacy, utility = (CALIBRATED, DLIB), (PSNR, Subject())
+    drawn = [
+        figures.measure_figure(crowded, SIMILARITY, DLIB, width),
+        figures.overview_figure(crowded, CALIBRATED, width),
+        figures.trade_off_figure(crowded, privacy, utility, pareto_front(crowded, privacy, utility), width),
+    ]
+    for figure in drawn:
+        assert figure.get_figwidth() == figures.WIDTHS[width]
+        assert overlaps(figure) == []
+        inside = figure.bbox.padded(1)
+        renderer = figure.canvas.get_renderer()
+        for text in figure.findobj(Text):
+            if text.get_text() and text.get_visible():
+                (x0, y0), (x1, y1) = text.get_window_extent(renderer).get_points()
+                assert inside.contains(x0, y0), text
+                assert inside.contains(x1, y1), text
+
+
+def test_overlaps_are_found(points):
+    figure = figures.measure_figure(points, SIMILARITY, DLIB)
+    for word in ("one", "other"):
+        figure.axes[0].text(0.3, 0.8, word)
+    assert ("one", "other") in overlaps(figure)
+
+
+def test_curves_differ_in_grey_and_show_on_both_papers(crowded):
+    looks = figures.series_looks(crowded)
+    assert len({(marker, dashes) for _, marker, dashes in looks.values()}) == len(looks) == 6
+    for color in figures.PALETTE:
+        light = luminance(color)
+        assert (luminance("#ffffff") + 0.05) / (light + 0.05) >= 3
+        assert (light + 0.05) / (luminance("#1b1f23") + 0.05) >= 3
+
+
+def luminance(color: str) -> float:
+    """Relative luminance as WCAG 2 defines it."""
+    parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_fonts_travel_with_the_file(points, tmp_path):
+    figure = figures.measure_figure(points, SIMILARITY, DLIB)
+    pdf = figures.save(figure, tmp_path / "a.pdf").read_bytes()
+    assert b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf
+    assert "<text" not in figures.save(figure, tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert pdf == figures.save(figure, tmp_path / "b.pdf").read_bytes()
+
+
+def test_recognition_curves_are_drawn_for_the_points_that_have_them(synthetic, tmp_path):
+    curves = [{"kind": kind, "embedder": "dlib", "attack": "none", "x": x, "y": y} for kind, x, y in (
+        ("det", [0.0, 0.01, 1], [1, 0.5, 0.1]), ("cmc", [1, 2], [0.5, 1]), ("genuine", [0, 0.5, 1], [1, 2]),
+        ("impostor", [0, 0.5, 1], [2, 1]))]  # fmt: skip
+    directory = synthetic.write(tmp_path)
+    (directory / "curves.json").write_text(json.dumps(curves), encoding="utf-8")
+    points = collect_points([load_run(directory)])
+    det, cmc, genuine = (figures.recognition_figure(points, kind, DLIB) for kind in ("det", "cmc", "genuine"))
+    # A rate of 0 has no place on a logarithmic axis.
+    assert list(det.axes[0].lines[0].get_xdata()) == [0.01, 1]
+    assert list(cmc.axes[0].lines[0].get_ydata()) == [0.5, 1]
+    assert {text.get_text() for text in genuine.legends[0].get_texts()} == {"genuine", "impostor"}
 
 
 def test_svg_is_the_same_every_time(points):
@@ -77,14 +169,5 @@ def test_single_points_and_lossless_runs_can_be_drawn(synthetic, tmp_path):
 
 
 def test_other_suffixes_are_refused(points, tmp_path):
-    with pytest.raises(ValueError, match=r"\.svg, \.png or \.jpg"):
-        figures.save(figures.measure_figure(points, PSNR, Subject()), tmp_path / "a.pdf")
-
-
-@pytest.mark.parametrize(
-    ("positions", "expected"),
-    [([], []), ([1.0, 5.0], [1.0, 5.0]), ([1.0, 1.0], [0.5, 1.5]), ([1.0, 1.5, 9.0], [0.75, 1.75, 9.0]),
-     ([0.0, 1.2, 1.3], [-0.166667, 0.833333, 1.833333])],
-)  # fmt: skip
-def test_labels_are_moved_apart_and_stay_centred(positions, expected):
-    assert figures.spread(positions, 1.0) == pytest.approx(expected, abs=1e-5)
+    with pytest.raises(ValueError, match=r"\.pdf, \.svg, \.png, \.jpg"):
+        figures.save(figures.measure_figure(points, PSNR, Subject()), tmp_path / "a.eps")

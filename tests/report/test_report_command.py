@@ -1,8 +1,13 @@
 import csv
+from pathlib import Path
 
 import pytest
 
 from icm.__main__ import main
+from icm.evaluation.results import load_run, load_runs
+from icm.report.paper import write_figures, write_latex
+
+MEASURES = ("cosine_similarity", "calibrated_similarity")
 
 
 def rows(path):
@@ -26,12 +31,52 @@ def test_merges_folders_and_counts_a_cell_once(synthetic, sweep_directory, tmp_p
     assert not (sweep_directory / "table.csv").exists()
 
 
-def test_writes_every_figure(synthetic, tmp_path):
+@pytest.fixture
+def three(synthetic, tmp_path):
+    for job, (codec, point, bpp) in enumerate((("vvc", {"qp": 37}, 0.3), ("vvc", {"qp": 40}, 0.2), ("jpeg", {}, 0.25))):
+        scores = {embedder: [0.9 - job / 10] * 4 for embedder in ("dlib", "arcface")}
+        synthetic.write(tmp_path / str(job), codec, point, bpp, scores=scores)
+    return tmp_path
+
+
+def test_writes_figures_and_latex_tables(synthetic, tmp_path):
     synthetic.write(tmp_path / "run")
-    assert main(["report", str(tmp_path / "run"), "--figures", str(tmp_path / "figures")]) == 0
-    names = {path.name for path in (tmp_path / "figures").iterdir()}
-    stems = ("psnr", "cosine_similarity_dlib", "calibrated_similarity_dlib")
-    assert names == {"faces.jpg", *(f"{stem}.{suffix}" for stem in stems for suffix in ("svg", "png"))}
+    figures = tmp_path / "figures"
+    assert main(["report", str(tmp_path / "run"), "--figures", str(figures)]) == 0
+    stems = ("psnr", "cosine_similarity_dlib", "calibrated_similarity_dlib", "calibrated_similarity_dlib_psnr")
+    assert {path.name for path in figures.iterdir()} == {
+        "faces.jpg", "table_cosine_similarity.tex", "table_calibrated_similarity.tex",
+        *(f"{stem}.{suffix}" for stem in stems for suffix in ("pdf", "svg", "png")),
+    }  # fmt: skip
+
+
+def test_a_column_has_a_figure_a_recogniser_and_a_page_one_a_measure(three, monkeypatch):
+    monkeypatch.setattr("icm.report.figures.save", lambda figure, path: path)
+    both = ["psnr", "calibrated_similarity_dlib_psnr", "calibrated_similarity_arcface_psnr"]
+    single = [f"{measure}_{who}" for measure in MEASURES for who in ("dlib", "arcface")]
+    for width, stems in (("column", single), ("page", MEASURES)):
+        names = [path.name for path in write_figures(load_runs(three), Path(), width)]
+        assert len(names) == len(set(names))
+        assert set(names) == {
+            "faces.jpg",
+            *(f"{s}.{suffix}" for s in (*both, *stems) for suffix in ("pdf", "svg", "png")),
+        }
+
+
+def test_latex_has_the_differences_at_equal_rate(three):
+    names = [path.name for path in write_latex(load_runs(three), three)]
+    assert names == [f"{kind}_{measure}.tex" for measure in MEASURES for kind in ("table", "differences")]
+    assert "JPEG & VVC & 0.250 & $-$0.1" in (three / names[1]).read_text(encoding="utf-8")
+
+
+def test_latex_tables_have_intervals_and_escape_names(synthetic, tmp_path):
+    synthetic.write(tmp_path, source="a_b & 50% {x}\\", scores={"dlib": [0.5, 0.6, 0.7, 0.9]})
+    synthetic.write(tmp_path / "other", source="c", scores={"dlib": [0.5, 0.6, 0.7, 0.9]})
+    write_latex([load_run(tmp_path), load_run(tmp_path / "other")], tmp_path)
+    text = (tmp_path / "table_cosine_similarity.tex").read_text(encoding="utf-8")
+    assert r"VVC QP 37 (a\_b \& 50\% \{x\}\textbackslash{}) & 0.300 & 30.00 & 0.675 [0.550, 0.900] \\" in text
+    assert text.count("rule") == 3
+    assert text.count("{") == text.count("}")
 
 
 @pytest.mark.parametrize(
