@@ -133,3 +133,61 @@ def paired_difference(
     low_limit, high_limit = bootstrap_mean_ci(differences, clusters, seed, resamples)
     interval = None if low_limit is None or high_limit is None else (low_limit, high_limit)
     return PairedDifference(bpp_a, first.size, float(differences.mean()), interval)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured number with its 95 % interval, or the reason why there is none.
+
+    Attributes:
+        value: The number over everything measured; None: refused, and ``reason`` says why.
+        low: Lower end of the interval; None when there are fewer than two units, which show no spread.
+        high: Upper end.
+        n: What the value is taken over: genuine comparisons, probes or faces.
+        units: People (or pictures) that were resampled and take part in the value.
+        reason: Empty unless refused.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    units: int
+    reason: str = ""
+
+
+def mean_share(values: np.ndarray, units: np.ndarray, seed: int = 0, resamples: int = 2000) -> Estimate:
+    """Mean of values between 0 and 1, with the interval of `bootstrap_mean_ci` over units, widened by `widened`.
+
+    Args:
+        values: (n,) in [0, 1].
+        units: (n,) int, what is resampled.
+    """
+    count = len(np.unique(units))
+    if len(values) == 0:
+        return Estimate(None, None, None, 0, 0, "nothing to measure")
+    low, high = bootstrap_mean_ci(values, units.tolist(), seed, resamples)
+    if low is not None:
+        low, high = widened(low, high, count)
+    return Estimate(float(np.mean(values)), low, high, len(values), count)
+
+
+def widened(low: float, high: float, units: int) -> tuple[float, float]:
+    """An interval of a quantity in [0, 1] that resampling left without width at 0 or 1, given an honest one.
+
+    When all of ``units`` units say 0 (or all say 1) every resample repeats it. The exact binomial limit
+    (Clopper and Pearson 1934) then holds, also for units whose values are means: where they average m, all of n are 1
+    with a probability of at most m^n. Other intervals are returned as they are.
+    """
+    tail = ((1 - CONFIDENCE) / 2) ** (1 / units)
+    if low == high == 1.0:
+        return tail, 1.0
+    if low == high == 0.0:
+        return 0.0, 1.0 - tail
+    return low, high
+
+
+def unit_counts(units: int, resamples: int, seed: int = 0) -> np.ndarray:
+    """(resamples, units) int: how often each unit is drawn in resamples of ``units`` draws with replacement."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(units, np.full(units, 1 / units), size=resamples)
