@@ -1,7 +1,7 @@
 """One job: one codec at one operating point, the pictures of one source, any number of tasks. Writes the summary."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,9 @@ class Job:
         outcomes = {task.name: task.finish() for task in self.tasks}
         tables = {"images": rows} | {name: table for found in outcomes.values() for name, table in found.tables.items()}
         run = Run(directory, self._summary(pictures, rows, outcomes, skipped), tables)
-        write_run(run)
+        files = {name: content for found in outcomes.values() for name, content in found.files.items()}
+        exports = {name: found_rows for found in outcomes.values() for name, found_rows in found.exports.items()}
+        write_run(run, {**files, "replicates": _replicates(outcomes.values())}, exports)
         return run
 
     def _chosen(self, images: Sequence[SourceImage], skipped: list[dict[str, str]]) -> list[Picture]:
@@ -184,6 +186,16 @@ class Job:
         for outcome in outcomes.values():
             summary.update(outcome.summary)  # type: ignore[typeddict-item]
         return summary
+
+
+def _replicates(outcomes: Iterable[Outcome]) -> dict[str, list[float]]:
+    """The resamples of every estimate that keeps them, by measure and subject joined with ``|``."""
+    return {
+        "|".join([measure, *subject]): np.round(estimate.replicates, 6).tolist()
+        for outcome in outcomes
+        for (measure, subject), estimate in outcome.estimates.items()
+        if estimate.replicates is not None and np.isfinite(estimate.replicates).all()
+    }
 
 
 def label_of(codec: Codec) -> str:
