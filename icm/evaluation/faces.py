@@ -11,6 +11,7 @@ import numpy as np
 
 from icm.attacks.base import Attack, TooFewPeople
 from icm.attacks.cross_fit import Attacked, attack_scores
+from icm.errors import UserError
 from icm.evaluation.cache import image_hash
 from icm.evaluation.measures import Estimate, FaceEvidence, Subject, of_task
 from icm.evaluation.recognition import Face, curves, cut, detect, embed, measure
@@ -36,6 +37,11 @@ class FacesTask:
         attacks: What an attacker does to coded faces before recognising them, by name.
         detectability: Also look for faces in the coded pictures: which of the original's does the detector find again?
         scores: Also write scores.csv: every comparison of two faces.
+        at_hand: Leave out recognisers that cannot work here (weights that are not there) instead of stopping; which
+            ones is said in the summary's notes.
+
+    Raises:
+        UserError: ``at_hand``, and none can work.
     """
 
     name = "faces"
@@ -48,9 +54,16 @@ class FacesTask:
         attacks: Mapping[str, Attack],
         detectability: bool = False,
         scores: bool = False,
+        at_hand: bool = False,
     ):
         self.detector = detector
-        self.embedders = list(embedders.values())
+        missing = {name: part.preflight() for name, part in embedders.items()} if at_hand else {}
+        self.embedders = [part for name, part in embedders.items() if not missing.get(name)]
+        self._left_out = [
+            f"{embedders[name].title} is left out: {found[0].what}" for name, found in missing.items() if found
+        ]
+        if not self.embedders:
+            raise UserError("embedder: none of them can work here; run: python -m icm download weights")
         self.attacks = list(attacks.values())
         self.detectability, self.scores = detectability, scores
         self.parameters: dict[str, Any] = {"detectability": detectability, "scores": scores}
@@ -97,7 +110,7 @@ class FacesTask:
 
     def finish(self) -> Outcome:
         outcome = Outcome(tables={"faces": []}, summary={"faces": len(self._faces), "detector": self.detector.name})
-        outcome.summary |= {"similarity": {}, "notes": [], "titles": {}}
+        outcome.summary |= {"similarity": {}, "notes": list(self._left_out), "titles": {}}
         drawn: list[dict[str, Any]] = []
         comparisons: list[Row] = []
         splits: dict[str, Any] = {}
@@ -194,8 +207,8 @@ class FacesTask:
     def _detectability(self, summary: dict[str, Any]) -> dict[tuple[str, Subject], Estimate]:
         """Faces found again, by the estimates of each measure of boxes; how many were not goes into the summary."""
         names = list(self._found_again)
-        before = [np.reshape([vars_of(box)[:4] for box in self._boxes[name][1]], (-1, 4)) for name in names]
-        after = [np.reshape([vars_of(box) for box in self._found_again[name]], (-1, 5)) for name in names]
+        before = [np.reshape([box_row(box)[:4] for box in self._boxes[name][1]], (-1, 4)) for name in names]
+        after = [np.reshape([box_row(box) for box in self._found_again[name]], (-1, 5)) for name in names]
         found = detectability(before, after, seed=self._context.seed)
         summary["failures_to_acquire"] = {"faces": found.lost_faces, "images": found.lost_pictures}
         return {(entry.key, Subject()): entry.compute(found) for entry in of_task("faces") if entry.of == "boxes"}
@@ -208,7 +221,7 @@ class FacesTask:
             write_png(folder / "coded" / name, face.coded)
 
 
-def vars_of(box: Box) -> tuple[int, int, int, int, float]:
+def box_row(box: Box) -> tuple[int, int, int, int, float]:
     """A box as x, y, width, height, confidence."""
     return box.x, box.y, box.width, box.height, box.confidence
 

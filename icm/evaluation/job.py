@@ -1,6 +1,7 @@
 """One job: one codec at one operating point, the pictures of one source, any number of tasks. Writes the summary."""
 
 import logging
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,13 +189,15 @@ class Job:
         return summary
 
 
-def _replicates(outcomes: Iterable[Outcome]) -> dict[str, list[float]]:
-    """The resamples of every estimate that keeps them, by measure and subject joined with ``|``."""
+def _replicates(outcomes: Iterable[Outcome]) -> dict[str, list[float | None]]:
+    """The resamples of every estimate that keeps them, by measure and subject joined with ``|``; None: no value."""
     return {
-        "|".join([measure, *subject]): np.round(estimate.replicates, 6).tolist()
+        "|".join([measure, *subject]): [
+            round(value, 6) if math.isfinite(value) else None for value in estimate.replicates
+        ]
         for outcome in outcomes
         for (measure, subject), estimate in outcome.estimates.items()
-        if estimate.replicates is not None and np.isfinite(estimate.replicates).all()
+        if estimate.replicates is not None
     }
 
 

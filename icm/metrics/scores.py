@@ -65,7 +65,7 @@ class Pairs:
 
 
 def identities(people: Sequence[str | None]) -> list[str | None]:
-    """The people as they are, or each face as a person of their own (``face 0``, ``face 1``, ...) when none is known."""
+    """The people as they are, or, when none is known, each face as a person of their own (``face 0``, ...)."""
     return list(people) if any(person is not None for person in people) else [f"face {i}" for i in range(len(people))]
 
 
