@@ -44,13 +44,13 @@ def evaluate(cfg: DictConfig, directory: Path, sweep: Path | None = None):
     codec = build(cfg.codec)
     source = build(cfg.faces)
     detector = build(cfg.detector)
-    embedders = [build(embedder) for embedder in cfg.embedder.values()]
+    embedders = list(build(cfg.embedder).values())
     preflight.check(problem for part in (source, detector, *embedders) for problem in part.preflight())
     resolved = OmegaConf.to_container(cfg, resolve=True)
     cell = content_key(
         codec=[codec.name, codec.parameters, codec.version],
         faces=resolved["faces"],
-        detector=[detector.backend, detector.parameters, detector.version],
+        detector=[detector.name, detector.parameters, detector.version],
         embedders=[[embedder.name, embedder.parameters, embedder.version] for embedder in embedders],
         seed=cfg.seed,
     )
@@ -71,7 +71,7 @@ def evaluate(cfg: DictConfig, directory: Path, sweep: Path | None = None):
     )
     run.summary.update(
         source=source.name,
-        detector=detector.backend,
+        detector=detector.name,
         settings={part: _values(resolved[part]) for part in ("faces", "detector")},
         cell=cell,
         seed=cfg.seed,

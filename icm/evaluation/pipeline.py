@@ -61,7 +61,7 @@ def _progress(items, total: int, description: str, unit: str = "image"):
 
 def detect(image: np.ndarray, hash_: str, detector: Detector, cache: Cache) -> list[Box]:
     """The faces of an image, from the cache when this detector has seen it before."""
-    key = content_key(image=hash_, backend=detector.backend, parameters=detector.parameters, version=detector.version)
+    key = content_key(image=hash_, backend=detector.name, parameters=detector.parameters, version=detector.version)
     stored = cache.get("boxes", key)
     if stored is not None:
         return [Box(**box) for box in json.loads(stored)]
@@ -86,7 +86,7 @@ def find_scenes(
         if boxes:
             scenes.append(Scene(source, hash_, tuple(boxes)))
         else:
-            skipped.append({"image": source.name, "reason": f"no face found by {detector.backend}"})
+            skipped.append({"image": source.name, "reason": f"no face found by {detector.name}"})
     return scenes, skipped
 
 
@@ -209,7 +209,7 @@ def compare_faces(
     faces = [(scene, index) for scene in coded for index in range(len(scene.scene.boxes))]
     originals = embed([scene.originals[index] for scene, index in faces], embedder, cache, label)
     after = embed([scene.coded[index] for scene, index in faces], embedder, cache, label)
-    identities = [scene.scene.source.identity_of(scene.scene.boxes[index]) for scene, index in faces]
+    identities = [who for scene in coded for who in scene.scene.source.identities(scene.scene.boxes)]
     impostor = privacy.impostor_mean(originals, identities)
     similarity = privacy.cosine_similarity(originals, after)
     calibrated = privacy.calibrate(similarity, impostor)
