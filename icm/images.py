@@ -75,9 +75,17 @@ def write_png(path: Path | str, image: np.ndarray) -> Path:
 
 
 def list_images(folder: Path | str) -> list[Path]:
-    """All files under ``folder`` whose suffix is in `SUFFIXES` (any case), sorted by their path below it.
+    """The first half of `list_files`: the images under a folder."""
+    return list_files(folder)[0]
 
-    Hidden files and folders are left out. Raises ImageError when ``folder`` is not a folder.
+
+def list_files(folder: Path | str) -> tuple[list[Path], list[Path]]:
+    """The files under ``folder``: images, whose suffix is in `SUFFIXES` (any case), and others.
+
+    Both are sorted by their path below the folder. Hidden files and folders are left out.
+
+    Raises:
+        ImageError: ``folder`` is not a folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -86,8 +94,9 @@ def list_images(folder: Path | str) -> list[Path]:
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(root, name) for name in names if not name.startswith(".")]
+    found.sort(key=lambda path: path.relative_to(folder).as_posix())
     images = [path for path in found if path.suffix.lower() in SUFFIXES]
-    return sorted(images, key=lambda path: path.relative_to(folder).as_posix())
+    return images, [path for path in found if path.suffix.lower() not in SUFFIXES]
 
 
 def _decode(data: bytes) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from icm.faces.detection import Box
+from icm.faces.boxes import Box
 
 
 def crop(image: np.ndarray, box: Box) -> np.ndarray:
