@@ -78,6 +78,8 @@ class GivenImages:
 
     name = "given"
     version = "1"
+    labelled = False
+    pairs = ()
 
     def __init__(self, images: "Sequence[np.ndarray | Image | str | os.PathLike]"):
         if isinstance(images, str | os.PathLike | np.ndarray) or not hasattr(images, "__len__"):

@@ -109,8 +109,10 @@ class FacesTask:
                 for name, (digest, boxes) in self._boxes.items()]  # fmt: skip
 
     def finish(self) -> Outcome:
-        outcome = Outcome(tables={"faces": []}, summary={"faces": len(self._faces), "detector": self.detector.name})
-        outcome.summary |= {"similarity": {}, "notes": list(self._left_out), "titles": {}}
+        outcome = Outcome(tables={"faces": []})
+        outcome.summary.update(
+            faces=len(self._faces), detector=self.detector.name, notes=list(self._left_out), titles={}, similarity={}
+        )
         drawn: list[dict[str, Any]] = []
         comparisons: list[Row] = []
         splits: dict[str, Any] = {}

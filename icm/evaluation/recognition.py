@@ -52,7 +52,7 @@ class Face:
 
 def cut(image: np.ndarray, box: Box, align: bool) -> np.ndarray:
     """The crop of a box as an array of its own: a view would keep the whole picture in memory."""
-    return aligned_crop(image, box) if align else crop(image, box).copy()
+    return (aligned_crop if align else crop)(image, box).copy()
 
 
 def detect(
