@@ -141,7 +141,7 @@ def _calibrated(evidence: FaceEvidence) -> np.ndarray:
 
 def _at_own_threshold(evidence: FaceEvidence) -> Statistic | Estimate:
     if evidence.threshold is None:
-        return Estimate(None, note="this recogniser has no threshold of its own")
+        return Estimate(None, note="no threshold of the recogniser's own for such similarities")
     return rate_above(evidence.threshold)
 
 
