@@ -1,4 +1,4 @@
-"""Finding faces: DeepFace's detector backends behind one class."""
+"""Finding faces: DeepFace's detector backends behind one class; boxes that are known; pictures that are one face."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -193,3 +193,61 @@ class DeepFaceDetector:
 
     def _keeps(self, box: Box) -> bool:
         return box.confidence >= self.min_confidence and min(box.width, box.height) >= self.min_size
+
+
+class LabelledBoxes:
+    """``detector=labels``: the boxes that labels tell of, with confidence 1 and without eyes, in place of a search."""
+
+    name = "labels"
+    uses_known = True
+    version = ""
+
+    @property
+    def parameters(self) -> dict:
+        return {}
+
+    def preflight(self) -> list[Problem]:
+        return []
+
+    def detect(self, image: np.ndarray, known: Sequence[KnownFace] = ()) -> list[Box]:
+        """The known faces, clipped to the picture, sorted by x, then y.
+
+        Args:
+            image: HWC uint8 RGB of any size.
+            known: What labels tell of it.
+
+        Raises:
+            DetectionError: A box lies outside the picture.
+        """
+        height, width = image.shape[:2]
+        boxes = []
+        for face in known:
+            left, top = max(0, face.x), max(0, face.y)
+            right, bottom = min(width, face.x + face.width), min(height, face.y + face.height)
+            if right <= left or bottom <= top:
+                box = f"{face.x},{face.y},{face.width},{face.height}"
+                raise DetectionError(
+                    f"the labels' box {box} lies outside this picture of {width}x{height}; mend the row"
+                )
+            boxes.append(Box(left, top, right - left, bottom - top, 1.0))
+        return sorted(boxes, key=lambda box: (box.x, box.y, box.width, box.height))
+
+
+class WholePicture:
+    """``detector=whole``: every picture is a crop of one face already, such as the aligned crops of a data set."""
+
+    name = "whole"
+    uses_known = False
+    version = ""
+
+    @property
+    def parameters(self) -> dict:
+        return {}
+
+    def preflight(self) -> list[Problem]:
+        return []
+
+    def detect(self, image: np.ndarray, known: Sequence[KnownFace] = ()) -> list[Box]:
+        """One box with confidence 1: the whole picture."""
+        height, width = image.shape[:2]
+        return [Box(0, 0, width, height, 1.0)]

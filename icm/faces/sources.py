@@ -200,8 +200,7 @@ class FolderFaces:
         ]
 
     def ignored(self) -> list[dict[str, str]]:
-        _, others = self._files
-        return [{"image": self._name(path), "reason": f"files of kind {_kind(path)} are not read"} for path in others]
+        return not_read(self.path, self._files[1])
 
     @functools.cached_property
     def _files(self) -> tuple[list[Path], list[Path]]:
@@ -327,10 +326,18 @@ def folder_of(source: str, path: str | Path | None) -> Path:
     return folder
 
 
-def _kind(path: Path) -> str:
-    return path.suffix.lower() or "(none)"
-
-
 def files_of(root: Path, paths: Sequence[Path]) -> list[SourceImage]:
     """Image files below a folder, named by their path there."""
     return [SourceImage(printable(path.relative_to(root)), functools.partial(read_image, path)) for path in paths]
+
+
+def not_read(root: Path, paths: Sequence[Path]) -> list[dict[str, str]]:
+    """Files below a folder of a kind that is not read, as `Source.ignored` tells of them."""
+    return [
+        {"image": printable(path.relative_to(root)), "reason": f"files of kind {_kind(path)} are not read"}
+        for path in paths
+    ]
+
+
+def _kind(path: Path) -> str:
+    return path.suffix.lower() or "(none)"

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from icm.faces import weights
+from icm.faces.boxes import Box, KnownFace
 from icm.faces.crops import crop
 from icm.faces.deepface_setup import quiet
-from icm.faces.detection import BACKENDS, Box, DeepFaceDetector, DetectionError, Detector
+from icm.faces.detection import BACKENDS, DeepFaceDetector, DetectionError, Detector, LabelledBoxes, WholePicture
 from icm.faces.sources import DemoFaces
 from icm.images import read_image
 
@@ -169,11 +170,22 @@ def test_bad_options_name_the_field(options, field):
         DeepFaceDetector(**options)
 
 
-def test_a_crop_outside_the_image_is_refused():
-    image = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
-    assert np.array_equal(crop(image, Box(1, 2, 3, 2, 1.0)), image[2:4, 1:4])
-    with pytest.raises(ValueError, match="does not lie inside"):
-        crop(image, Box(3, 0, 3, 2, 1.0))
+def test_labelled_boxes_are_clipped_and_taken_as_they_are(has_all_of):
+    detector = LabelledBoxes()
+    assert has_all_of(detector, Detector)
+    assert detector.uses_known
+    image = np.zeros((50, 80, 3), np.uint8)
+    assert detector.detect(image) == []
+    known = (KnownFace("ann", 60, 10, 30, 9), KnownFace(None, -5, 3, 20, 20))
+    assert detector.detect(image, known) == [Box(0, 3, 15, 20, 1.0), Box(60, 10, 20, 9, 1.0)]
+    with pytest.raises(DetectionError, match="box 80,0,5,5 lies outside this picture of 80x50"):
+        detector.detect(image, (KnownFace("ann", 80, 0, 5, 5),))
+
+
+def test_a_whole_picture_is_one_face(has_all_of):
+    detector = WholePicture()
+    assert has_all_of(detector, Detector)
+    assert detector.detect(np.zeros((7, 9, 3), np.uint8)) == [Box(0, 0, 9, 7, 1.0)]
 
 
 def test_a_network_can_code_in_a_process_that_has_detected_with_tensorflow():
