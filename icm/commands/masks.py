@@ -75,6 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     shard = parse_shard(str(config.shard))
     if config.device not in ("auto", "cuda", "cpu"):
         raise MaskCommandError(f"device={config.device}: use auto, cuda or cpu")
+    if not isinstance(config.preview, int) or config.preview < 0:
+        raise MaskCommandError(f"preview={config.preview}: use a number of images, 0 for no picture")
 
     from icm.config import build
     from icm.masks.base import StoredMasks

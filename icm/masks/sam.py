@@ -14,6 +14,7 @@ from icm.masks.base import Outcome, Region
 from icm.masks.edges import MaskError, check_dilation, dilate, union_of_edges
 from icm.masks.make import Task, make_on
 from icm.masks.sam_generator import SamSettings, load_sam, resolve_checkpoint
+from icm.masks.sam_weights import published
 from icm.masks.store import MaskStore
 from icm.provenance import versions
 from icm.splits import Split
@@ -34,6 +35,10 @@ class SamMasks:
         points_per_side: For `make`, as are those below: see `SamSettings`. Reading takes the store's own.
         stability: See `SamSettings`.
         box_nms: See `SamSettings`.
+
+    Raises:
+        MaskError: a value out of range.
+        CheckpointError: an unknown model.
     """
 
     region: ClassVar[Region] = "edge"
@@ -46,18 +51,26 @@ class SamMasks:
     stability: float = 0.95
     box_nms: float = 0.7
 
+    def __post_init__(self) -> None:
+        check_dilation(self.dilation)
+        published(self.model)
+        self.settings()
+
+    def settings(self) -> SamSettings:
+        return SamSettings(self.alpha, self.points_per_side, self.stability, self.box_nms)
+
     @property
     def maker(self) -> str:
         return f"Segment Anything {self.model}"
 
     def folder(self, split: Split) -> Path:
         if self.path is not None:
-            return Path(self.path).expanduser() / split.name
+            return Path(str(self.path)).expanduser() / split.name
         root = split.root.expanduser().resolve()
         return root.with_name(f"{root.name}-masks") / f"sam-{self.model}" / split.name
 
     def make(self, work: Mapping[Split, Sequence[str]], devices: Sequence[str]) -> Iterator[Outcome]:
-        settings = SamSettings(self.alpha, self.points_per_side, self.stability, self.box_nms)
+        settings = self.settings()
         checkpoint, digest = resolve_checkpoint(self.model, self.checkpoint)
         tasks = []
         for split, names in work.items():
@@ -66,7 +79,6 @@ class SamMasks:
         return make_on(tasks, functools.partial(load_sam, self.model, checkpoint), settings, devices)
 
     def open(self, split: Split) -> "SamReader":
-        check_dilation(self.dilation)
         folder = self.folder(split)
         how = f"python -m icm masks data.path={split.root} data.split={split.name} masks.model={self.model}"
         if not (folder / "manifest.json").is_file():

@@ -14,7 +14,7 @@ import numpy as np
 from icm.download import DownloadError
 from icm.files import file_sha256
 from icm.images import ImageError
-from icm.masks.edges import MaskError
+from icm.masks.edges import MaskError, check_number
 from icm.masks.sam_weights import fetch_checkpoint, find_checkpoint, published
 from icm.preflight import Problem, check
 
@@ -48,10 +48,8 @@ class SamSettings:
 
     def __post_init__(self) -> None:
         for name in ("alpha", "stability", "box_nms"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise MaskError(f"masks.{name}={getattr(self, name)}: use a number from 0 to 1")
-        if not 1 <= self.points_per_side <= 64:
-            raise MaskError(f"masks.points_per_side={self.points_per_side}: use 1 to 64")
+            check_number(name, getattr(self, name), 0, 1)
+        check_number("points_per_side", self.points_per_side, 1, 64, whole=True)
 
 
 @dataclass(frozen=True)
