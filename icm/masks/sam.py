@@ -3,7 +3,7 @@
 import functools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ from icm.masks.annotations import rasterize
 from icm.masks.base import Outcome, Region
 from icm.masks.edges import MaskError, check_dilation, dilate, union_of_edges
 from icm.masks.make import Task, make_on
-from icm.masks.sam_generator import SamSettings, load_sam, resolve_checkpoint
+from icm.masks.sam_generator import SamSettings, above, load_sam, resolve_checkpoint
 from icm.masks.sam_weights import published
 from icm.masks.store import MaskStore
 from icm.provenance import versions
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SamMasks:
-    """Edges of every mask whose predicted IoU is at least ``alpha``.
+    """Edges of every mask whose predicted IoU is above ``alpha``.
 
     Attributes:
         alpha: In training any value not below the one the store was made with; for `make` the lowest wanted.
@@ -35,6 +35,8 @@ class SamMasks:
         points_per_side: For `make`, as are those below: see `SamSettings`. Reading takes the store's own.
         stability: See `SamSettings`.
         box_nms: See `SamSettings`.
+        crop_n_layers: See `SamSettings`.
+        min_mask_region_area: See `SamSettings`.
 
     Raises:
         MaskError: a value out of range.
@@ -50,6 +52,8 @@ class SamMasks:
     points_per_side: int = 32
     stability: float = 0.95
     box_nms: float = 0.7
+    crop_n_layers: int = 0
+    min_mask_region_area: int = 0
 
     def __post_init__(self) -> None:
         check_dilation(self.dilation)
@@ -57,7 +61,7 @@ class SamMasks:
         self.settings()
 
     def settings(self) -> SamSettings:
-        return SamSettings(self.alpha, self.points_per_side, self.stability, self.box_nms)
+        return SamSettings(**{field.name: getattr(self, field.name) for field in fields(SamSettings)})
 
     @property
     def maker(self) -> str:
@@ -84,15 +88,18 @@ class SamMasks:
         if not (folder / "manifest.json").is_file():
             raise MaskError(f"masks=sam: {folder} is no mask store; make it with: {how}")
         store = MaskStore(folder)
-        made = store.manifest["settings"]
-        if made["model"] != self.model:
+        made = store.settings
+        other = f"make another store with: {how} masks.alpha={self.alpha} masks.path=OTHER_FOLDER"
+        if store.model != self.model:
             raise MaskError(
-                f"masks.model={self.model}, but {folder} was made by {made['model']}; set masks.model or masks.path"
+                f"masks.model={self.model}, but {folder} was made by {store.model}; set masks.model or masks.path"
             )
-        if self.alpha < made["alpha"]:
+        if self.alpha < made.alpha:
+            raise MaskError(f"masks.alpha={self.alpha} is below {made.alpha}, the lowest in {folder}; {other}")
+        if self.alpha > made.alpha and not made.serves_higher_alphas:
             raise MaskError(
-                f"masks.alpha={self.alpha} is below {made['alpha']}, the lowest in {folder}; "
-                f"make another store with: {how} masks.alpha={self.alpha} masks.path=OTHER_FOLDER"
+                f"masks.alpha={self.alpha}, but {folder} serves {made.alpha} alone: it was made with "
+                f"crop_n_layers={made.crop_n_layers} min_mask_region_area={made.min_mask_region_area}; {other}"
             )
         log.info("%s: masks of %s at alpha %s; made with %s", folder, self.model, self.alpha, made)
         return SamReader(store, self.alpha, self.dilation, how)
@@ -133,6 +140,6 @@ class SamReader:
         decoded = (
             rasterize({"size": [height, width], "counts": mask.counts}, height, width)
             for mask in masks
-            if mask.score >= self.alpha
+            if above(mask.score, self.alpha)
         )
         return dilate(union_of_edges(decoded, height, width), self.dilation)

@@ -1,6 +1,7 @@
 """The mask store, and edges read from it."""
 
 import gzip
+import json
 
 import numpy as np
 import pytest
@@ -60,10 +61,38 @@ def test_edges_at_any_alpha_not_below_the_stores(store, split):
         return SamMasks(alpha=alpha).open(split).read("deep/a.jpg", 30, 40)
 
     np.testing.assert_array_equal(edges(0.7), mask_edge(BIG) | mask_edge(SMALL))
-    np.testing.assert_array_equal(edges(0.9), mask_edge(SMALL))
+    np.testing.assert_array_equal(edges(0.85), mask_edge(SMALL))
     assert not edges(0.95).any()
     with pytest.raises(MaskError, match=r"masks.alpha=0\.6 is below 0\.7.*icm masks .*masks\.alpha=0\.6"):
         edges(0.6)
+
+
+def test_a_mask_of_the_very_alpha_is_left_out_as_the_generator_does(split):
+    store = MaskStore.create(SamMasks().folder(split), "vit_b", "", SamSettings(0.7), {})
+    for number, score in enumerate((0.9, float(np.float32(0.9)), float(np.nextafter(np.float32(0.9), np.float32(1))))):
+        store.write(f"{number}.jpg", 30, 40, [scored(BIG, score)])
+    reader = SamMasks(alpha=0.9).open(split)
+    assert [bool(reader.read(f"{number}.jpg", 30, 40).any()) for number in range(3)] == [False, False, True]
+
+
+def test_crops_and_cleaned_regions_are_settings_of_the_store(split):
+    folder = SamMasks().folder(split)
+    MaskStore.create(folder, "vit_b", "0123", SETTINGS, {})
+    for name in ("crop_n_layers", "min_mask_region_area"):
+        with pytest.raises(MaskError, match=f"{name} 0, now 1"):
+            MaskStore.create(folder, "vit_b", "0123", SamSettings(0.7, **{name: 1}), {})
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["settings"].pop("crop_n_layers") == manifest["settings"].pop("min_mask_region_area") == 0
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert MaskStore.create(folder, "vit_b", "0123", SETTINGS, {}).settings == SETTINGS, "an older store's defaults"
+
+
+@pytest.mark.parametrize("name", ["crop_n_layers", "min_mask_region_area"])
+def test_with_crops_or_cleaned_regions_a_store_serves_its_own_alpha_alone(split, name):
+    MaskStore.create(SamMasks().folder(split), "vit_b", "", SamSettings(0.7, **{name: 2}), {})
+    SamMasks(alpha=0.7).open(split)
+    with pytest.raises(MaskError, match=rf"masks\.alpha=0\.8, but .* serves 0\.7 alone.*{name}=2.*masks\.alpha=0\.8"):
+        SamMasks(alpha=0.8).open(split)
 
 
 def test_dilation(store, split):
