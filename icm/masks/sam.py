@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from icm.masks.annotations import rasterize
 from icm.masks.base import Outcome, Region
+from icm.masks.edge_pictures import read_edges, write_edges
 from icm.masks.edges import MaskError, check_dilation, dilate, union_of_edges
 from icm.masks.make import Task, make_on
 from icm.masks.sam_generator import SamSettings, above, load_sam, resolve_checkpoint
@@ -105,14 +107,29 @@ class SamMasks:
         return SamReader(store, self.alpha, self.dilation, how)
 
 
-@dataclass(frozen=True)
 class SamReader:
-    """`icm.masks.base.MaskReader` of one store; ``how`` is the command that finishes it."""
+    """`icm.masks.base.MaskReader` of one store.
 
-    store: MaskStore
-    alpha: float
-    dilation: int
-    how: str
+    An image's edges, before dilation, are kept as a picture in the store when they are read for the first time, so that
+    they are derived once for all epochs, workers and runs. Where that cannot be written they are derived every time.
+
+    Args:
+        store: The masks.
+        alpha: A mask counts whose predicted IoU is above it.
+        dilation: Side in pixels of the square that thickens the edges.
+        how: The command that finishes the store.
+    """
+
+    def __init__(self, store: MaskStore, alpha: float, dilation: int, how: str):
+        self.store, self.alpha, self.dilation, self.how = store, alpha, dilation, how
+        self.pictures = store.folder / f"edges-{float(alpha)}"
+        self.keeps = True
+        try:
+            self.pictures.mkdir(exist_ok=True)
+            if not os.access(self.pictures, os.W_OK):
+                raise PermissionError("it is read-only")
+        except OSError as error:
+            self._keep_no_more(error)
 
     def usable(self, names: list[str]) -> list[str]:
         done, failed = self.store.listing()
@@ -132,14 +149,37 @@ class SamReader:
         return found
 
     def read(self, name: str, height: int, width: int) -> np.ndarray:
-        stored_height, stored_width, masks = self.store.read(name)
-        if (stored_height, stored_width) != (height, width):
+        edges = self._edges(name)
+        if edges.shape != (height, width):
             raise MaskError(
-                f"{name} has {width}x{height} pixels, its masks in {self.store.folder} {stored_width}x{stored_height}"
+                f"{name} has {width}x{height} pixels, "
+                f"its masks in {self.store.folder} {edges.shape[1]}x{edges.shape[0]}"
             )
+        return dilate(edges, self.dilation)
+
+    def _edges(self, name: str) -> np.ndarray:
+        path, origin = self.pictures / f"{name}.png", self.store.checksum(name)
+        edges = read_edges(path, origin)
+        if edges is not None:
+            return edges
+        height, width, masks = self.store.read(name)
         decoded = (
             rasterize({"size": [height, width], "counts": mask.counts}, height, width)
             for mask in masks
             if above(mask.score, self.alpha)
         )
-        return dilate(union_of_edges(decoded, height, width), self.dilation)
+        edges = union_of_edges(decoded, height, width)
+        if self.keeps:
+            try:
+                write_edges(path, edges, origin)
+            except OSError as error:
+                self._keep_no_more(error)
+        return edges
+
+    def _keep_no_more(self, error: OSError) -> None:
+        self.keeps = False
+        log.warning(
+            "%s cannot be written (%s): edges that it lacks are derived at every read, which is 50 times slower",
+            self.pictures,
+            error.strerror or error,
+        )

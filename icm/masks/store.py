@@ -2,7 +2,7 @@
 
 A store is a folder for one split: ``manifest.json`` (what made it) and one file per image, ``<image path>.json.gz``,
 with all masks and their scores. gzip's checksum and length show a damaged file. Images that could not be read leave
-``<image path>.failed.json`` with the reason.
+``<image path>.failed.json`` with the reason. Training adds the edges it asks for, ``edges-<alpha>/<image path>.png``.
 """
 
 import dataclasses
@@ -108,6 +108,15 @@ class MaskStore:
             raise MaskError(
                 f"{path} is missing or damaged ({error}); run python -m icm masks again, it redoes this one"
             ) from error
+
+    def checksum(self, name: str) -> str:
+        """What tells an image's masks from others, read from eight bytes: their CRC-32 and length; "" without masks."""
+        try:
+            with open(self._path(name, _MASKS), "rb") as file:
+                file.seek(-8, os.SEEK_END)
+                return file.read().hex()
+        except OSError:
+            return ""
 
     def has(self, name: str) -> bool:
         """Whether the image's masks are there and whole."""
