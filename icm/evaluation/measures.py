@@ -97,6 +97,7 @@ class Measure:
         compute: Takes what its task has found: `FaceEvidence` for faces and pairs, (original, coded) for coding,
             `icm.metrics.detectability.Detectability` for boxes.
         limits: Columns of the interval in table.csv; by default KEY_low and KEY_high.
+        headline: Whether it is shown where there is room for few: on the terminal.
     """
 
     key: str
@@ -109,6 +110,7 @@ class Measure:
     of: Literal["faces", "images", "pairs", "boxes"]
     compute: Callable[..., Any] = field(repr=False)
     limits: tuple[str, str] = ("", "")
+    headline: bool = False
 
     @property
     def columns(self) -> tuple[str, str, str]:
@@ -153,8 +155,12 @@ def _statistic(statistic: Statistic, evidence: FaceEvidence) -> Statistic:
     return statistic
 
 
-def _pairs(key: str, title: str, direction: Direction, caption: str, compute: Callable[..., Any]) -> Measure:
-    return Measure(key, title, title, direction, 3, caption, task="faces", of="pairs", compute=compute)
+def _pairs(
+    key: str, title: str, direction: Direction, caption: str, compute: Callable[..., Any], headline: bool = False
+) -> Measure:
+    return Measure(
+        key, title, title, direction, 3, caption, task="faces", of="pairs", compute=compute, headline=headline
+    )
 
 
 MEASURES: tuple[Measure, ...] = (
@@ -166,17 +172,18 @@ MEASURES: tuple[Measure, ...] = (
     Measure(
         "cosine_similarity", "cosine similarity", "cosine similarity", "lower is private", 3,
         "Mean cosine similarity of a face before and after coding, with its 95 % interval (bootstrap over images).",
-        task="faces", of="faces", compute=_similarity, limits=("ci95_low", "ci95_high"),
+        task="faces", of="faces", compute=_similarity, limits=("ci95_low", "ci95_high"), headline=True,
     ),
     Measure(
         "calibrated_similarity", "calibrated similarity", "calibrated similarity", "lower is private", 3,
         "The same, calibrated: 0 is the mean of two different people, 1 the unchanged face.",
         task="faces", of="faces", compute=_calibrated, limits=("calibrated_ci95_low", "calibrated_ci95_high"),
+        headline=True,
     ),
     _pairs(
         "rank1", "rank-1 rate", "lower is private",
         "Share of coded faces whose person comes first in a search through the originals of everyone.",
-        partial(_rank, 1),
+        partial(_rank, 1), headline=True,
     ),
     _pairs(
         "rank5", "rank-5 rate", "lower is private",
@@ -197,7 +204,7 @@ MEASURES: tuple[Measure, ...] = (
         _pairs(
             f"fmr1e-{digits}_rate", f"match rate at FMR 1e-{digits}", "lower is private",
             f"Share of pairs of one person accepted at the threshold that accepts 1e-{digits} of pairs of two.",
-            partial(_statistic, rate_at_fmr(10.0**-digits)),
+            partial(_statistic, rate_at_fmr(10.0**-digits)), headline=digits == 2,
         )
         for digits in (1, 2, 3)
     ),
