@@ -7,9 +7,10 @@ another device or library version, raises instead of showing a picture.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version as installed
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,6 +64,7 @@ class LearnedCodec:
         self.device = str(device)
         self.parameters |= {"checkpoint_sha256": file_sha256(self.checkpoint), "device": self.device}
         self._loaded: tuple[CodecNetwork, str] | None = None
+        self._lock = Lock()  # a network codes one picture at a time
 
     @property
     def version(self) -> str:
@@ -76,7 +78,7 @@ class LearnedCodec:
         try:
             self._check_memory(network, height, width)
             pixels = self._pixels(image, network.multiple)
-            with _reproducible(), Checksum(network, "encoded") as checksum:
+            with self._lock, _reproducible(self.device), Checksum(network, "encoded") as checksum:
                 strings = network.compress(pixels)["strings"]
         except (ValueError, RuntimeError) as error:  # RuntimeError: the device ran out of memory
             raise CodecError(
@@ -105,7 +107,7 @@ class LearnedCodec:
         # z is at 1/64 of the padded picture, in every network.
         shape = tuple(padded(side, network.multiple) // 64 for side in (container.height, container.width))
         try:
-            with _reproducible(), Checksum(network, "decoded") as checksum:
+            with self._lock, _reproducible(self.device), Checksum(network, "decoded") as checksum:
                 x_hat = network.decompress(strings, shape)["x_hat"]
         except (RuntimeError, ValueError, OverflowError, TypeError) as error:
             raise BitstreamError(f"damaged: the strings do not decode ({first_line(error)})") from error
@@ -117,14 +119,15 @@ class LearnedCodec:
         return to_image(x_hat[0, :, : container.height, : container.width])
 
     def _network(self) -> tuple["CodecNetwork", str]:
-        if self._loaded is None:
-            from models.checkpoint import load_network, weights_id
+        with self._lock:
+            if self._loaded is None:
+                from models.checkpoint import load_network, weights_id
 
-            if self.device == "cpu":
-                keep_large_blocks()
-            network = load_network(self.checkpoint, _device(self.device))
-            self._loaded = network, weights_id(network)
-        return self._loaded
+                if self.device == "cpu":
+                    keep_large_blocks()
+                network = load_network(self.checkpoint, _device(self.device))
+                self._loaded = network, weights_id(network)
+            return self._loaded
 
     def _check_memory(self, network: "CodecNetwork", height: int, width: int) -> None:
         needed = padded(height, network.multiple) * padded(width, network.multiple) * network.bytes_per_pixel
@@ -184,9 +187,13 @@ def _device(name: str) -> str:
 
 
 @contextmanager
-def _reproducible() -> Iterator[None]:
-    """Inference with the arithmetic pinned: a decoder must round as its encoder did."""
+def _reproducible(device: str) -> Iterator[None]:
+    """Inference with the arithmetic pinned: a decoder must round as its encoder did.
+
+    cuDNN's flags are the whole process's, so they are touched on a GPU alone, where coding is the only work.
+    """
     import torch
 
-    with torch.inference_mode(), torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
+    exact = torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False)
+    with torch.inference_mode(), nullcontext() if device == "cpu" else exact:
         yield

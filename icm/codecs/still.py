@@ -1,7 +1,6 @@
 """JPEG, WebP, JPEG 2000, AVIF and JPEG XL through Pillow. The payload is the codec's own file, without metadata."""
 
 import io
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,12 +97,13 @@ class StillCodec:
             # This plugin decodes the picture on opening it, so a file that claims to be enormous has to be told before.
             if self.name == "jxl" and jxl_size(container.payload) != size:
                 raise BitstreamError(_other_size(jxl_size(container.payload), size))
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
-                with Image.open(io.BytesIO(container.payload), formats=[_FORMATS[self.name].pillow]) as picture:
-                    if picture.size != size:
-                        raise BitstreamError(_other_size(picture.size, size))
-                    return np.array(picture.convert("RGB"))
+            with Image.open(io.BytesIO(container.payload), formats=[_FORMATS[self.name].pillow]) as picture:
+                if picture.size != size:
+                    raise BitstreamError(_other_size(picture.size, size))
+                if (picture.format, picture.mode) != (_FORMATS[self.name].pillow, "RGB"):
+                    raise BitstreamError(f"its payload is {picture.format} of mode {picture.mode}, not {self.name} RGB")
+                # Truncated data is an error as long as ImageFile.LOAD_TRUNCATED_IMAGES is False, Pillow's default.
+                return np.array(picture)
         except BitstreamError:
             raise
         except Exception as error:  # Pillow's readers raise nearly any type on damaged bytes

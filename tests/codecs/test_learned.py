@@ -15,6 +15,7 @@ import icm
 from icm import codecs
 from icm.codecs.base import BitstreamError, Codec, CodecError, pack, payload_size, unpack
 from icm.errors import UserError
+from icm.threads import in_threads
 
 ROOT = Path(icm.__file__).parents[1]
 
@@ -151,6 +152,16 @@ def test_streams_do_not_depend_on_the_number_of_threads(codec, make_picture):
     assert max(np.abs(image - decoded[1]).max() for image in decoded.values()) <= 1
     for bitstream in coded.values():
         assert codec.decode(bitstream).shape == (150, 200, 3)
+
+
+def test_one_codec_may_be_used_by_several_threads(codec, make_picture):
+    """The checksum of the symbols would mix two pictures up if both were coded at once."""
+    pictures = [make_picture(64, 96, seed) for seed in range(4)]
+    alone = [codec.encode(image) for image in pictures]
+    together = [future.result() for _, future in in_threads(codec.encode, pictures, workers=4)]
+    assert together == alone
+    for _, future in in_threads(codec.decode, together, workers=4):
+        assert future.result().shape == (64, 96, 3)
 
 
 def test_other_weights_are_refused_by_name(codec, picture, tmp_path):
