@@ -21,9 +21,11 @@ from icm.errors import UserError
 from icm.files import atomic_write
 
 MAX_PIXELS = 2**28
-_PHOTOGRAPHS = (".avif", ".jfif", ".jpe", ".jpeg", ".jpg", ".jxl", ".webp", ".j2k", ".jp2")
+_PHOTOGRAPHS = (".avif", ".heic", ".heif", ".hif", ".jfif", ".jpe", ".jpeg", ".jpg", ".jxl", ".webp", ".j2k", ".jp2")
 _OTHERS = (".bmp", ".gif", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff")
 SUFFIXES = frozenset((*_PHOTOGRAPHS, *_OTHERS))
+# What lies beside images and is none: not worth a word.
+_COMPANIONS = frozenset((".csv", ".db", ".ini", ".json", ".md", ".txt", ".xml", ".yaml", ".yml"))
 BACKGROUND = 255
 
 # Pillow warns from 89 megapixels on and raises an error of its own from 179; the limit here is one clear line instead.
@@ -46,9 +48,13 @@ class ImageError(UserError):
 
 
 def read_image(path: Path | str) -> np.ndarray:
-    """Read an image file as (height, width, 3) uint8 RGB of full range; see the module for alpha, 16 bit and EXIF.
+    """Read an image file; see the module for alpha, 16 bit and EXIF.
 
-    Raises ImageError naming the file when it is missing, empty, truncated, no image, or larger than `MAX_PIXELS`.
+    Returns:
+        (height, width, 3) uint8 RGB of full range.
+
+    Raises:
+        ImageError: It is missing, empty, truncated, no image, or larger than `MAX_PIXELS`; names the file.
     """
     path = Path(path)
     try:
@@ -75,9 +81,19 @@ def write_png(path: Path | str, image: np.ndarray) -> Path:
 
 
 def list_images(folder: Path | str) -> list[Path]:
-    """All files under ``folder`` whose suffix is in `SUFFIXES` (any case), sorted by their path below it.
+    """The images of `list_files`."""
+    return list_files(folder)[0]
 
-    Hidden files and folders are left out. Raises ImageError when ``folder`` is not a folder.
+
+def list_files(folder: Path | str) -> tuple[list[Path], list[Path]]:
+    """All files under a folder, sorted by their path below it. Hidden files and folders are left out.
+
+    Returns:
+        Those whose suffix is in `SUFFIXES` (any case), and the others that could be pictures of a kind not read
+        (``.psd``, ``.mp4``): not what usually lies beside images, as lists and notes do.
+
+    Raises:
+        ImageError: It is not a folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -86,13 +102,18 @@ def list_images(folder: Path | str) -> list[Path]:
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(root, name) for name in names if not name.startswith(".")]
+    found.sort(key=lambda path: path.relative_to(folder).as_posix())
     images = [path for path in found if path.suffix.lower() in SUFFIXES]
-    return sorted(images, key=lambda path: path.relative_to(folder).as_posix())
+    return images, [path for path in found if path.suffix.lower() not in SUFFIXES | _COMPANIONS]
 
 
 def _decode(data: bytes) -> np.ndarray:
     import pillow_jxl  # noqa: F401  registers JPEG XL with Pillow
 
+    if data[4:8] == b"ftyp":  # the container of HEIC, and of AVIF
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     with Image.open(io.BytesIO(data)) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
@@ -102,7 +123,7 @@ def _decode(data: bytes) -> np.ndarray:
         deep = _is_deep_colour(image)
         image.load()
         rgb = _read_deep_colour(data) if deep else _to_rgb(image)
-        # JPEG XL decoders turn the picture themselves; Pillow turns TIFF on loading and then drops the tag.
+        # JPEG XL decoders turn the picture themselves; Pillow turns TIFF, and libheif HEIC, and the tag is dropped.
         orientation = 1 if image.format == "JXL" else image.getexif().get(_ORIENTATION, 1)
     if orientation in _TRANSPOSE:
         rgb = np.asarray(Image.fromarray(rgb).transpose(_TRANSPOSE[orientation]))
