@@ -111,14 +111,42 @@ def test_it_is_a_codec_like_the_others(codec, picture):
     assert codec.encode(view) == codec.encode(view.copy())
 
 
-def test_parameters_tell_checkpoints_apart_and_loading_waits(checkpoint, tmp_path):
-    """The cache key is there before any weights are read."""
-    other = tmp_path / "other.ckpt"
-    other.write_bytes(b"not even a checkpoint")
+def test_parameters_tell_checkpoints_apart(checkpoint, tmp_path):
+    from models.checkpoint import save_safetensors
+
+    other = save_safetensors(new_network("hyperprior", seed=3), tmp_path / "other.safetensors")
     first, second = (codecs.create("sa_icm", checkpoint=path) for path in (checkpoint, other))
     assert first.parameters != second.parameters
-    with pytest.raises(UserError, match=r"other\.ckpt"):
-        second.encode(np.zeros((4, 4, 3), np.uint8))
+
+
+def test_what_is_no_checkpoint_is_refused_at_once(tmp_path):
+    (tmp_path / "other.ckpt").write_bytes(b"not even a checkpoint")
+    for name in ("sa_icm", "learned"):
+        with pytest.raises(UserError, match=r"other\.ckpt"):
+            codecs.create(name, checkpoint=tmp_path / "other.ckpt")
+    with pytest.raises(CodecError, match=r"codec\.checkpoint=None: learned needs one"):
+        codecs.create("learned")
+
+
+def test_either_name_decodes_what_the_other_coded(codec, checkpoint, picture):
+    learned = codecs.create("learned", checkpoint=checkpoint)
+    streams = {codec.name: codec.encode(picture), learned.name: learned.encode(picture)}
+    assert unpack(streams["sa_icm"]).payload == unpack(streams["learned"]).payload
+    for name, stream in streams.items():
+        assert unpack(stream).codec == name
+        for decoded in (codec.decode(stream), learned.decode(stream), codecs.decode(stream, checkpoint=checkpoint)):
+            np.testing.assert_array_equal(decoded, codec.decode(streams["sa_icm"]))
+
+
+def test_a_file_coded_as_sa_icm_decodes_whatever_its_weights_were_trained_for(tmp_path, picture):
+    """Before there was a codec `learned`, every network coded as sa_icm."""
+    import torch
+
+    content = {"state_dict": new_network("hyperprior", seed=1).state_dict(), "global_step": 1}
+    torch.save(content | {"hyper_parameters": {"objective": {"region": "plain", "lmbda": 1}}}, tmp_path / "plain.ckpt")
+    codec = codecs.create("learned", checkpoint=tmp_path / "plain.ckpt")
+    old = damaged(codec.encode(picture), codec="sa_icm")
+    np.testing.assert_array_equal(codecs.decode(old, checkpoint=tmp_path / "plain.ckpt"), codec.decode(old))
 
 
 def test_another_process_decodes_the_same_picture(codec, checkpoint, make_picture, tmp_path):
@@ -261,6 +289,8 @@ def test_options_are_checked(checkpoint, tmp_path):
         codecs.create("sa_icm", checkpoint=tmp_path / "nowhere.ckpt")
     with pytest.raises(CodecError, match=r"codec\.device=abacus"):
         codecs.create("sa_icm", checkpoint=checkpoint, device="abacus").encode(np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(CodecError, match=r"codec\.rate=low: learned has no such option; it takes checkpoint, device"):
+        codecs.create("learned", checkpoint=checkpoint, rate="low")
     with pytest.raises(CodecError, match=r"codec\.qp=37"):
         codecs.create("sa_icm", checkpoint=checkpoint, qp=37)
 
