@@ -3,8 +3,9 @@
 import tempfile
 from pathlib import Path
 
-from icm.evaluation.cache import Cache
 from icm.evaluation.pipeline import evaluate_faces
+
+from icm.evaluation.cache import Cache
 from icm.faces.deepface_setup import import_deepface
 from icm.faces.detection import DeepFaceDetector
 from icm.faces.embedding import DeepFaceEmbedder
