@@ -81,5 +81,7 @@ def attack_scores(
             blocks += [(a, a)] if second == (first + 1) % FOLDS else []
             blocks += [(b, b)] if first == (second + 1) % FOLDS else []
             for rows, columns in blocks:
-                scores[np.ix_(rows, columns)] = similarity_matrix(maps.probe(probes[rows]), maps.gallery(gallery[columns]))
+                scores[np.ix_(rows, columns)] = similarity_matrix(
+                    maps.probe(probes[rows]), maps.gallery(gallery[columns])
+                )
     return Attacked(scores, folds)
