@@ -65,8 +65,10 @@ class Pairs:
 
 
 def identities(people: Sequence[str | None]) -> list[str | None]:
-    """The people as they are, or, when none is known, each face as a person of their own (``face 0``, ...)."""
-    return list(people) if any(person is not None for person in people) else [f"face {i}" for i in range(len(people))]
+    """The people as they are, or each face as a person of their own (``face 0``, ...) when none is known."""
+    if any(person is not None for person in people):
+        return list(people)
+    return [f"face {index}" for index in range(len(people))]
 
 
 def scenario_of(people: Sequence[str | None], pictures: Sequence[Hashable]) -> str:
