@@ -28,9 +28,10 @@ class MaskedImages(Dataset):
     """Images of one split with their masks.
 
     ``dataset[index, epoch]`` is {"image": float32 (3, crop, crop) in [0, 1], "mask": float32 (1, crop, crop) of 0 and
-    1, "name": str}. With ``augment`` the crop is random (after the optional resize, before the flip), otherwise the
-    middle. An unreadable image is named in a warning, counted in ``damaged``, and replaced by another one drawn at
-    random. ``bare`` counts samples whose mask is empty.
+    1, "valid": the same, 0 in the padding of a picture smaller than the crop, "name": str}. With ``augment`` the crop
+    is random (after the optional resize, before the flip), otherwise the middle. An unreadable image is named in a
+    warning, counted in ``damaged``, and replaced by another one drawn at random. ``bare`` counts samples whose mask is
+    empty.
     """
 
     def __init__(
@@ -76,6 +77,8 @@ class MaskedImages(Dataset):
         return image, self.reader.read(name, *image.shape[:2])
 
     def _sample(self, image: np.ndarray, mask: np.ndarray, name: str, rng: np.random.Generator) -> dict:
+        # The second mask is the picture itself: 0 in the padding of what is smaller than a crop.
+        mask = np.dstack([mask, np.ones_like(mask)])
         if self.augment:
             if self.scale:
                 image, mask = transforms.random_resize(image, mask, *self.scale, rng)
@@ -85,16 +88,17 @@ class MaskedImages(Dataset):
         else:
             image, mask = transforms.centre_crop(image, mask, self.crop)
         self.samples.add()
-        if not mask.any():
+        if not mask[..., 0].any():
             self.bare.add()
-        pixels, weights = transforms.to_tensors(image, mask)
-        return {"image": pixels, "mask": weights, "name": name}
+        pixels, (weights, valid) = transforms.to_tensors(image, mask)
+        return {"image": pixels, "mask": weights[None], "valid": valid[None], "name": name}
 
 
 class MaskedDataModule(pl.LightningDataModule):
     """The loaders of a training and a validation set that subclasses make in `setup` as ``train_set`` and ``val_set``.
 
-    A batch is {"image": float32 (B, 3, H, W) in [0, 1], "mask": float32 (B, 1, H, W) of 0 and 1, "name": list[str]}.
+    A batch is {"image": float32 (B, 3, H, W) in [0, 1], "mask": float32 (B, 1, H, W) of 0 and 1, "name": list[str]},
+    and "valid", like the mask, where pictures may be padded: 0 in the padding.
     A sample depends on the seed, the epoch and its place in the set only: not on workers, processes or restarts.
     """
 

@@ -1,7 +1,8 @@
 """Cropping, flipping and resizing of an image and its mask together, as pure functions.
 
-An image is (H, W, 3) uint8 RGB and its mask (H, W) uint8 of 0 and 1; both always receive the same geometry. Randomness
-comes from the numpy Generator that is passed in, so that a sample can be made again from its seed.
+An image is (H, W, 3) uint8 RGB and its mask (H, W), or several as (H, W, masks), uint8 of 0 and 1; all always receive
+the same geometry. Randomness comes from the numpy Generator that is passed in, so that a sample can be made again from
+its seed.
 """
 
 import cv2
@@ -74,6 +75,8 @@ def resize(image: np.ndarray, mask: np.ndarray, factor: float) -> Pair:
 
 
 def to_tensors(image: np.ndarray, mask: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Image as float32 (3, H, W) in [0, 1] and mask as float32 (1, H, W) of 0 and 1."""
+    """Image as float32 (3, H, W) in [0, 1] and mask as float32 (1, H, W), or (masks, H, W), of 0 and 1."""
     pixels = np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32) / 255
-    return torch.from_numpy(pixels), torch.from_numpy(np.ascontiguousarray(mask[None], dtype=np.float32))
+    return torch.from_numpy(pixels), torch.from_numpy(
+        np.ascontiguousarray(np.atleast_3d(mask).transpose(2, 0, 1), dtype=np.float32)
+    )

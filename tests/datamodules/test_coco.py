@@ -81,6 +81,17 @@ def test_image_and_mask_stay_aligned(root):
         assert torch.equal(batch["mask"][:, 0].bool(), inside)
 
 
+def test_padding_is_marked_whatever_the_masks(root):
+    options = {"crop": 64, "scale": [0.5, 1.2]}
+    for bare, masked in zip(
+        batches(module(root, NoMasks(), **options)), batches(module(root, ObjectMasks(), **options)), strict=True
+    ):
+        assert torch.equal(bare["valid"], bare["mask"])
+        assert torch.equal(bare["valid"], masked["valid"])
+        assert (masked["mask"] <= masked["valid"]).all()
+        assert 0 < masked["mask"].sum() < masked["valid"].sum() < masked["valid"].numel()
+
+
 def test_validation_is_fixed_and_in_the_middle(root):
     made = module(root)
     first = list(made.val_dataloader())
