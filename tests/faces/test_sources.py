@@ -30,23 +30,24 @@ def test_folder_lists_images_below_it_and_reads_them_later(folder, picture):
 
 
 def test_files_of_kinds_that_are_not_read_are_named(folder):
-    for name in ("clip.MP4", "sub/raw"):
+    for name in ("clip.MP4", "sub/drawing.psd", "sub/raw"):
         (folder / name).write_bytes(b"x")
     assert FolderFaces(folder).ignored() == [
         {"image": "clip.MP4", "reason": "files of kind .mp4 are not read"},
-        {"image": "notes.txt", "reason": "files of kind .txt are not read"},
+        {"image": "sub/drawing.psd", "reason": "files of kind .psd are not read"},
         {"image": "sub/raw", "reason": "files of kind (none) are not read"},
     ]
 
 
 def test_labels_say_who_is_who(folder):
-    labels = folder / "people.csv"
+    labels = folder / "people.tsv"
     labels.write_text("file,person_id\nsub/a.png,ann\n")
+    (folder / "clip.mp4").write_bytes(b"x")
     source = FolderFaces(folder, labels)
     assert source.preflight() == []
     assert source.labelled
     assert [image.person for image in source.images()] == [None, "ann"]
-    assert [entry["image"] for entry in source.ignored()] == ["notes.txt"], "the labels are no picture that is missed"
+    assert [entry["image"] for entry in source.ignored()] == ["clip.mp4"], "the labels are no picture that is missed"
     before = source.version
     labels.write_text("file,person_id\nsub/a.png,bob\n")
     assert FolderFaces(folder, labels).version != before
