@@ -18,7 +18,7 @@ class Hyperprior(CodecNetwork, MeanScaleHyperprior):
     """
 
     multiple = 64
-    signature = ("g_a.0.weight", "h_s.0.weight")
+    signature: tuple[str, ...] = ("g_a.0.weight", "h_s.0.weight")
     bytes_per_pixel_and_width = 7
 
     def __init__(self, N: int = 64, M: int = 96):

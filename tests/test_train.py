@@ -361,7 +361,7 @@ def test_wandb_stays_offline_keeps_its_files_in_the_run_folder_and_its_id(small,
 
 @pytest.mark.parametrize("folder", ["/tmp/plain-1", "/tmp/a b", "/tmp/lambda=1", '/tmp/it\'s, (so) {it} "is"'])
 def test_the_line_that_measures_a_checkpoint_reaches_hydra_as_it_was_meant(folder):
-    line = train.evaluate_line(Path(folder) / "best.ckpt")
+    line = train.evaluate_line(Path(folder) / "best.ckpt", "edge")
     words = shlex.split(line)
     assert words[:3] == ["python", "evaluate.py", "codec=sa_icm"]
     override = OverridesParser.create().parse_override(words[3])

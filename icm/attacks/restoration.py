@@ -99,15 +99,12 @@ class Restoration(Attack):
         self.title = chosen.title
         self._apply = chosen.apply
         self._options = {**chosen.options, **options}
+        package = "scikit-image" if method == "wiener" else "opencv-contrib-python-headless"
+        self.version = f"1, {package} {metadata.version(package)}"
 
     @property
     def parameters(self) -> dict:
         return dict(self._options)
-
-    @property
-    def version(self) -> str:
-        package = "scikit-image" if self.name == "wiener" else "opencv-contrib-python-headless"
-        return f"1, {package} {metadata.version(package)}"
 
     def restore(self, crop: np.ndarray) -> np.ndarray:
         return self._apply(crop, **self._options)

@@ -103,7 +103,7 @@ class Anonymizer:
     revision = 1
     variant = None
     baseline_of = ""
-    ceiling = False
+    ceiling = True  # their rate is that of a picture kept without loss: no point of a rate curve
     max_workers = None
 
     def __init__(self, name: str, region: str | None = None, **amount: float):

@@ -144,7 +144,7 @@ def _draw_curves(axes, points: Sequence[Point], estimates: Mapping[str, Estimate
     ceilings = [point for point in shown if point.is_ceiling]
     for point in ceilings:
         axes.axhline(value(point), color=colors[point.series], linewidth=1, linestyle=(0, (4, 3)))
-        ends.append((point.series, None, value(point), colors[point.series]))
+        ends.append((point.title, None, value(point), colors[point.series]))
     _rate_axis(axes, [point.bpp for point in shown if not point.is_ceiling])
     _tidy(axes)
     _label_ends(axes, ends)

@@ -106,6 +106,10 @@ class RunFolder:
     def finish(self, summary: Mapping) -> None:
         atomic_write(self.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
+    def restore_summary(self, text: str) -> None:
+        """Put back the summary of a finished run, as it was read before."""
+        atomic_write(self.summary, text)
+
     def _files(self) -> list[str]:
         if not self.directory.is_dir():
             return []
