@@ -22,8 +22,8 @@ from datamodules.compose import Canvas, colour_change, fit, random_outline, rand
 from icm.download import cache_folder
 from icm.files import atomic_write
 from icm.images import read_image
-from icm.masks.annotations import rasterize
 from icm.masks.base import Masks
+from icm.masks.instances import rasterize
 from icm.splits import DataError
 
 PHOTOGRAPHS = (
