@@ -29,7 +29,8 @@ class MaskedImages(Dataset):
     """Images of one split with their masks.
 
     ``dataset[index, epoch]`` is {"image": float32 (3, crop, crop) in [0, 1], "mask": float32 (1, crop, crop) of 0 and
-    1, "valid": the same, 0 in the padding of a picture smaller than the crop, "name": str}. An unreadable image is named in a warning and replaced by another one drawn at random.
+    1, "valid": the same, 0 in the padding of a picture smaller than the crop, "name": str}. An unreadable image is
+    named in a warning and replaced by another one drawn at random.
 
     Args:
         folder: Where the images lie.
