@@ -139,7 +139,8 @@ class CocoTruth:
         ids = {number: own[name] for number, name in names.items() if name in own}
         if not ids:
             raise TruthError(
-                f"{self.source}: none of its categories ({_few(own)}) is one the detector knows ({_few(names.values())})"
+                f"{self.source}: none of its categories ({_few(own)}) is one that the detector knows"
+                f" ({_few(names.values())})"
             )
         return ids
 
@@ -232,8 +233,7 @@ def evaluate(
             elif names is None or category not in names:
                 raise TruthError(f"image {number}: a detection of category {category}, which nothing gives a name")
     found = [
-        _match(evaluator, category, truth.categories[category], len(chosen))
-        for category in sorted(set(known.values()))
+        _match(evaluator, category, truth.categories[category], len(chosen)) for category in sorted(set(known.values()))
     ]
     parameters = evaluator.params
     return Matches(

@@ -30,13 +30,14 @@ def content(boxes: dict[int, list], categories=((1, "person"), (3, "car"), (90, 
             "image_id": image,
             "category_id": category,
             "bbox": list(box),
-            "area": box[2] * box[3],
+            "area": width * height,
             "iscrowd": crowd,
-            "segmentation": [[box[0], box[1], box[0] + box[2], box[1], box[0] + box[2], box[1] + box[3], box[0], box[1] + box[3]]],
+            "segmentation": [[x, y, x + width, y, x + width, y + height, x, y + height]],
         }
         for image, found in boxes.items()
         for category, box, crowd in found
-    ]  # fmt: skip
+        for x, y, width, height in [box]
+    ]
     return {
         "images": [{"id": n, "file_name": f"{n:012d}.jpg", "width": SIZE, "height": SIZE} for n in boxes],
         "categories": [{"id": number, "name": name} for number, name in categories],
@@ -65,7 +66,7 @@ def scene(rng, images=12, ties=True) -> tuple[dict, dict]:
         ]
         near += [(int(rng.choice([1, 3, 90])), rng.uniform(5, 90, 4)) for _ in range(rng.integers(0, 4))]
         detections[image] = [
-            detected(category, [float(value) for value in np.abs(box) + [0, 0, 1, 1]], float(score))
+            detected(category, (np.abs(box) + 1).tolist(), float(score))
             for category, box in near
             for score in [rng.integers(0, 10) / 10 if ties else rng.random()]
         ]
@@ -190,12 +191,14 @@ def test_annotations_as_detections_are_perfect_and_shifted_boxes_fall_by_the_com
 
     def shifted(share):
         return {
-            image: [detected(category, (x + share * width, y, width, height)) for category, (x, y, width, height), _ in found]
+            image: [detected(category, (box[0] + share * box[2], *box[1:])) for category, box, _ in found]
             for image, found in boxes.items()
         }  # fmt: skip
 
     oracle = average_precision(evaluate(truth, shifted(0)))
-    assert [oracle[name] for name in ("ap", "ap50", "ap75", "ap_medium", "ap_large", "ap/person")] == pytest.approx([1] * 6)
+    assert [oracle[name] for name in ("ap", "ap50", "ap75", "ap_medium", "ap_large", "ap/person")] == pytest.approx(
+        [1] * 6
+    )
     assert oracle["ap_small"] is None
     # A fifth to the side: IoU 0.8 / 1.2 = 0.667, four of the ten thresholds.
     moved = average_precision(evaluate(truth, shifted(0.2)))
@@ -239,7 +242,10 @@ def test_mask_area_decides_size_even_where_a_box_comes_along():
     diagonal = np.asfortranarray(np.eye(SIZE, dtype=np.uint8))
     rle = mask.encode(diagonal)
     annotated = content({1: [(1, (0, 0, SIZE, SIZE), 0)]})
-    annotated["annotations"][0] |= {"segmentation": {"size": [SIZE, SIZE], "counts": rle["counts"].decode()}, "area": SIZE}
+    annotated["annotations"][0] |= {
+        "segmentation": {"size": [SIZE, SIZE], "counts": rle["counts"].decode()},
+        "area": SIZE,
+    }
     truth = CocoTruth.parse(annotated)
     found = {"category_id": 1, "score": 0.5, "bbox": [0, 0, SIZE, SIZE], "segmentation": rle}
     measured = average_precision(evaluate(truth, {1: [found]}, "segm"))
@@ -271,7 +277,9 @@ def test_classes_are_matched_by_name_not_by_number():
 
 def test_names_are_taken_whole():
     annotated = content({1: [], 2: [], 3: []})
-    for image, name in zip(annotated["images"], ("val/000000000009.jpg", "train/000000000009.jpg", "x.jpg"), strict=True):
+    for image, name in zip(
+        annotated["images"], ("val/000000000009.jpg", "train/000000000009.jpg", "x.jpg"), strict=True
+    ):
         image["file_name"] = name
     truth = CocoTruth.parse(annotated)
     assert [truth.image_id("val/000000000009.jpg"), truth.image_id("train/000000000009.jpg")] == [1, 2]
