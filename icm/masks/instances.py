@@ -267,7 +267,8 @@ def _each_element(text: str, handlers: Mapping[str, Callable[[dict], None]]) -> 
     scan = json.JSONDecoder().raw_decode
 
     def past(at: int, mark: str = "") -> int:
-        at = _SPACE.match(text, at).end()
+        space = _SPACE.match(text, at)
+        at = space.end() if space else at
         if not text.startswith(mark, at):
             raise ValueError(f"expected {mark!r} at character {at}")
         return at + len(mark)
