@@ -8,6 +8,7 @@ pictures it has seen.
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from icm.files import file_sha256
 from icm.preflight import Problem
 
 SIDE = 128
-"""Pixels of the shorter side that crops are brought to, in training and in attacks; what is coded hard has no more detail."""
+"""Pixels of the shorter side that crops are brought to, in training and in attacks; hard coding leaves no more."""
 
 
 class Restorer(Attack):
@@ -37,17 +38,13 @@ class Restorer(Attack):
         if not weights:
             raise AttackError("attack.restorer.weights: name a file that `python -m icm restorer` wrote")
         self.weights = Path(weights)
-        self._network = None
+        self.version = f"1, weights {file_sha256(self.weights)[:16] if self.weights.is_file() else '(missing)'}"
+        self._network: Any = None
         self._loading = threading.Lock()
 
     @property
     def parameters(self) -> dict:
         return {"side": SIDE}
-
-    @property
-    def version(self) -> str:
-        digest = file_sha256(self.weights)[:16] if self.weights.is_file() else "(missing)"
-        return f"1, weights {digest}"
 
     def preflight(self) -> list[Problem]:
         if self.weights.is_file():

@@ -19,7 +19,7 @@ WIDTH = 32
 _CARD = "card"
 
 
-class RestorerNetwork(nn.Module):
+class RestorerNetwork(nn.Module):  # type: ignore[misc]
     """A small residual U-Net (Ronneberger, Fischer, Brox 2015): what it adds to the picture is learnt.
 
     It works on blocks of 2 x 2 pixels as channels (FFDNet: Zhang, Zuo, Zhang 2018), a quarter of the work.

@@ -155,8 +155,8 @@ def gain(network, pairs: np.ndarray) -> dict:
     before, after = [], []
     for coded, original in pairs:
         if (coded != original).any():
-            before.append(psnr(original, coded))
-            after.append(psnr(original, restore(network, coded[None])[0]))
+            before.append(psnr(original, coded) or 0.0)
+            after.append(psnr(original, restore(network, coded[None])[0]) or 0.0)
     return {
         "windows": len(before),
         "psnr_coded": round(float(np.mean(before)), 3) if before else None,

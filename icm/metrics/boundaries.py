@@ -62,7 +62,7 @@ class BoundaryCounts:
         """Harmonic mean of both, 0 to 1; 0 when one picture alone has edges, None when neither has."""
         if not self.original and not self.coded:
             return None
-        if not self.found or not self.correct:
+        if not self.found or not self.correct or self.precision is None or self.recall is None:
             return 0.0
         return 2 * self.precision * self.recall / (self.precision + self.recall)
 

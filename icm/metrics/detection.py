@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -281,7 +282,7 @@ def precision_table(matches: Matches, weights: np.ndarray | None = None) -> np.n
     return table
 
 
-def _average(seen, block: np.ndarray, found: np.ndarray, truths: np.ndarray, recalls: np.ndarray) -> np.ndarray:
+def _average(seen: Any, block: np.ndarray, found: np.ndarray, truths: np.ndarray, recalls: np.ndarray) -> np.ndarray:
     """Mean over the recall points of the best precision at that recall or a higher one, for each column of ``block``.
 
     A hit that counts n times stands for n detections in a row; precision rises along them, so the last one, which is
@@ -352,13 +353,13 @@ def precision_difference(
     samples, others = bootstrap_precision(first, weights), bootstrap_precision(second, weights)
     return {
         name: PrecisionDifference(None, None)
-        if one[name] is None
-        else PrecisionDifference(one[name] - other[name], percentile_interval(samples[name] - others[name]))
-        for name in one
+        if mine is None or (theirs := other[name]) is None
+        else PrecisionDifference(mine - theirs, percentile_interval(samples[name] - others[name]))
+        for name, mine in one.items()
     }
 
 
-def _match(evaluator, category: int, name: str, images: int) -> CategoryMatches:
+def _match(evaluator: Any, category: int, name: str, images: int) -> CategoryMatches:
     parameters = evaluator.params
     overlap = evaluator.computeOks if parameters.iouType == "keypoints" else evaluator.computeIoU
     areas, thresholds, most = parameters.areaRng, len(parameters.iouThrs), parameters.maxDets[-1]
