@@ -17,7 +17,7 @@ from icm.files import file_sha256
 from icm.preflight import Problem
 
 SIDE = 128
-"""Pixels of the shorter side that crops are brought to, in training and in attacks; what is coded hard has no more detail."""
+"""Pixels of the shorter side that crops are brought to, in training and attack; a face coded hard has no more."""
 
 
 class Restorer(Attack):
