@@ -18,7 +18,7 @@ from icm.files import file_sha256
 from icm.preflight import Problem
 
 SIDE = 128
-"""Pixels of the shorter side that crops are brought to, in training and in attacks; hard coding leaves no more."""
+"""Pixels of the shorter side that crops are brought to, in training and attack; a face coded hard has no more."""
 
 
 class Restorer(Attack):

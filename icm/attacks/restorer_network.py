@@ -69,6 +69,7 @@ def train(
     seed: int = 0,
     batch: int = 8,
     learning_rate: float = 1e-3,
+    width: int = WIDTH,
     device: str = "cpu",
     progress: Callable[[float], None] = lambda loss: None,
 ) -> RestorerNetwork:
@@ -81,7 +82,7 @@ def train(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = RestorerNetwork().to(device).train()
+        network = RestorerNetwork(width).to(device).train()
     rng = np.random.default_rng(seed)
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
