@@ -13,19 +13,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules import transforms
 from datamodules.sampling import Counter, EpochSampler, FixedSampler, Key, sample_rng
-from icm.errors import UserError
-from icm.images import ImageError, list_images, read_image
-from icm.masks.base import MaskReader, Masks, Split
+from icm.images import ImageError, read_image
+from icm.masks.base import MaskReader, Masks
 from icm.masks.edges import MaskError
+from icm.splits import DataError, Split, find_split
 
 log = logging.getLogger(__name__)
 
 # An image that cannot be read is replaced by another; after this many in a row the data set itself is at fault.
 _MAX_REPLACEMENTS = 20
-
-
-class DataError(UserError):
-    """A data set that is missing or cannot be used; the message names path or setting and the remedy."""
 
 
 class MaskedImages(Dataset):
@@ -212,9 +208,9 @@ class CocoEdges(MaskedDataModule):
     def setup(self, stage: str | None = None) -> None:
         if self.train_set is not None:
             return
-        training = self.split(self.train)
-        validation = training if self.val is None else self.split(self.val)
-        names, val_names = self._names(training), self._names(validation)
+        training = find_split(self.path, self.train, self.annotations, "data.train")
+        validation = training if self.val is None else find_split(self.path, self.val, self.annotations, "data.val")
+        names, val_names = training.images(), validation.images()
         reader = self.masks.open(training)
         names = reader.usable(names)
         if self.val is None:
@@ -225,27 +221,6 @@ class CocoEdges(MaskedDataModule):
             val_names = val_reader.usable(val_names)[: self.val_images]
         self.train_set = self._dataset(training, names, reader, augment=True)
         self.val_set = self._dataset(validation, val_names, val_reader, augment=False)
-
-    def split(self, name: str) -> Split:
-        """The `Split` of the folder ``name`` below ``path``; `DataError` when it is not there."""
-        if not self.path:
-            raise DataError("data.path is not set: give the data set's folder, or use data=demo")
-        root = Path(self.path).expanduser()
-        if not root.is_dir():
-            raise DataError(
-                f"data.path={self.path}: no such folder; give the folder that holds {self.train}, or use data=demo"
-            )
-        folder = root / name
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder of images; check data.path, data.train and data.val")
-        annotations = root / self.annotations.format(split=folder.name) if self.annotations else None
-        return Split(root, name, folder, annotations)
-
-    def _names(self, split: Split) -> list[str]:
-        names = [path.relative_to(split.folder).as_posix() for path in list_images(split.folder)]
-        if not names:
-            raise DataError(f"{split.folder}: no images in this folder; check data.path")
-        return names
 
     def _dataset(self, split: Split, names: list[str], reader: MaskReader, augment: bool) -> MaskedImages:
         crop = self.crop if augment else self.val_crop

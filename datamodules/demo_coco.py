@@ -17,13 +17,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datamodules.coco import CocoEdges, DataError
+from datamodules.coco import CocoEdges
 from datamodules.compose import Canvas, colour_change, fit, random_outline, random_window, soften
 from icm.download import cache_folder
 from icm.files import atomic_write
 from icm.images import read_image
 from icm.masks.annotations import rasterize
 from icm.masks.base import Masks
+from icm.splits import DataError
 
 PHOTOGRAPHS = (
     "brick.png",

@@ -7,11 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datamodules.coco import DataError
 from icm.images import list_images, read_image
 from icm.masks.annotations import AnnotatedImage, load_instances
 from icm.masks.boundaries import at_least, read_boundaries
 from icm.masks.edges import MaskError, union_of_edges
+from icm.splits import DataError
 
 # Folders of photographs; the data set's other folders are for evaluation and are never opened.
 FOLDERS = ("natural", "coco_scenes")

@@ -18,13 +18,14 @@ import torch
 from torch.utils.data import Dataset
 
 from datamodules import transforms
-from datamodules.coco import DataError, MaskedDataModule, MaskedImages
+from datamodules.coco import MaskedDataModule, MaskedImages
 from datamodules.compose import Canvas, colour_change, fit, fit_edges, random_outline, random_window, soften
 from datamodules.library import Library, Photograph, boundary_names, load_library
 from datamodules.sampling import Counter, Key, sample_rng
-from icm.masks.base import Masks, NoMasks, Split
+from icm.masks.base import Masks, NoMasks
 from icm.masks.boundaries import BoundaryMasks
 from icm.masks.edges import dilate
+from icm.splits import DataError, Split
 
 log = logging.getLogger(__name__)
 
@@ -195,14 +196,13 @@ class SceneEdges(MaskedDataModule):
             return
         root = self._root()
         edges = self.masks if isinstance(self.masks, BoundaryMasks) else BoundaryMasks()
-        edges.check()
         names = boundary_names(root)
         if self.held_out >= len(names):
             raise DataError(f"data.held_out={self.held_out}: only {len(names)} photographs have drawn boundaries")
         chosen = held_out_names(names, self.held_out)
         library = load_library(root, edges.threshold, set(chosen))
         log.info("%s: %d photographs, %d cut-outs", root, len(library.photographs), len(library.cut_outs))
-        everywhere = isinstance(self.masks, NoMasks)
+        everywhere = self.masks.region == "plain"
         self.train_set = Scenes(library, self.crop, self.scenes, self.shares, edges.dilation, everywhere, self.seed)
         self.val_set = self._validation(root, chosen)
 

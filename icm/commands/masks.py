@@ -1,26 +1,26 @@
 """``python -m icm masks``: Segment Anything masks of a COCO split, or a check of the masks that it comes with."""
 
 import argparse
-import functools
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from icm.errors import UserError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from icm.masks.base import Masks, Split
+    from icm.masks.base import MaskReader, Outcome
+    from icm.splits import Split
 
 DESCRIPTION = "Make the edge masks of a COCO split or a folder of images, or check and show those that it comes with."
 
 EXAMPLES = """\
 keys (all are key=value, defaults in conf/masks.yaml and conf/masks/):
-  data.path=FOLDER            the data set
+  data.path=FOLDER            the data set; default: $COCO
   data.split=train2017        a folder of images below it; default: train2017 and val2017, or all of data.path
   data.annotations=FILE       COCO instances, below data.path; {split} stands for the split
   masks=sam                   Segment Anything: makes a store of masks that training reads (resumes where it stopped)
@@ -29,6 +29,7 @@ keys (all are key=value, defaults in conf/masks.yaml and conf/masks/):
   masks.checkpoint=FILE       its weights; default: the published file, downloaded when it is not there
   masks.alpha=0.78            the lowest predicted IoU that training will want; every higher alpha is derived from it
   masks.points_per_side=32    grid of prompts
+  masks.stability= masks.box_nms= masks.crop_n_layers= masks.min_mask_region_area=     see conf/masks/make/sam.yaml
   masks.path=FOLDER           where stores are; default: <data.path>-masks/sam-<model>
   masks.dilation=1            thickness of the edges in the picture
   shard=0/8                   the first of eight parts, for several machines
@@ -49,11 +50,19 @@ class MaskCommandError(UserError):
 
 @dataclass
 class Tally:
-    """Counts of one run and the images it could not read, as (image, reason)."""
+    """What became of the images of one run.
+
+    Attributes:
+        done: How many were made or drawn now.
+        kept: How many were there before.
+        failed: Those that could not be used, as (image, reason).
+        shares: Share of set pixels of every mask that was drawn.
+    """
 
     done: int = 0
     kept: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,17 +76,33 @@ def run(arguments: argparse.Namespace) -> int:
     shard = parse_shard(str(config.shard))
     if config.device not in ("auto", "cuda", "cpu"):
         raise MaskCommandError(f"device={config.device}: use auto, cuda or cpu")
+    if not isinstance(config.preview, int) or config.preview < 0:
+        raise MaskCommandError(f"preview={config.preview}: use a number of images, 0 for no picture")
 
-    from hydra.utils import instantiate
+    from icm.config import build
+    from icm.masks.base import StoredMasks
 
-    from icm.masks.store import SamMasks
-
-    masks = instantiate(config.masks)
-    splits = find_splits(config.data.path, config.data.split, config.data.annotations)
-    work = {split: names_of(split, shard) for split in splits}
-    tally = make_store(masks, work, config.device) if isinstance(masks, SamMasks) else check_masks(masks, work)
+    masks = build(config.masks)
+    splits = find(config.data.path, config.data.split, config.data.annotations)
+    # A shard takes every count-th image.
+    work = {split: split.images()[shard[0] :: shard[1]] for split in splits}
+    total = sum(len(names) for names in work.values())
+    if isinstance(masks, StoredMasks):
+        devices = find_devices(config.device)
+        outcomes = masks.make(work, devices)
+        for split, names in work.items():
+            print(f"{split.folder}: {len(names)} images, masks to {masks.folder(split)}", flush=True)
+        print(f"{masks.maker} on {', '.join(devices)}", flush=True)
+        tally = follow(outcomes, total, estimate=devices == ["cpu"])
+        readers = {split: masks.open(split) for split in work}
+        part = f"-{shard[0]}-of-{shard[1]}" if shard[1] > 1 else ""
+        pictures = {split: masks.folder(split) / f"preview{part}.png" for split in work}
+    else:
+        readers = {split: masks.open(split) for split in work}
+        tally = follow(draw(readers, work), total, estimate=False)
+        pictures = {split: Path("outputs", "masks", f"{split.folder.resolve().name}.png") for split in work}
     for split, names in work.items():
-        show(masks, split, names, config.preview, shard)
+        show(readers[split], split, names, config.preview, pictures[split])
     return summarize(tally)
 
 
@@ -108,61 +133,11 @@ def parse_shard(text: str) -> tuple[int, int]:
     )
 
 
-def find_splits(path: str | None, split: str | None, annotations: str | None) -> list["Split"]:
-    """The splits to work on; `MaskCommandError` when a folder is missing."""
-    from icm.masks.base import Split
+def find(path: str | None, split: str | None, annotations: str | None) -> list["Split"]:
+    """The splits to work on: the one asked for, or those that the data set has."""
+    from icm.splits import find_split, find_splits
 
-    if path is None:
-        raise MaskCommandError("data.path is not set; give the data set's folder: data.path=COCO")
-    root = Path(str(path)).expanduser()
-    if not root.is_dir():
-        raise MaskCommandError(f"data.path={path}: no such folder; give the data set's folder")
-    if split is None:
-        names = [name for name in ("train2017", "val2017") if (root / name).is_dir()] or ["."]
-    else:
-        names = [str(split)]
-        if not (root / names[0]).is_dir():
-            raise MaskCommandError(
-                f"data.split={split}: no folder {root / names[0]}; use data.split=. for all of data.path"
-            )
-    found = []
-    for name in names:
-        folder = root / name
-        file = root / annotations.format(split=folder.name) if annotations else None
-        found.append(Split(root, name, folder, file))
-    return found
-
-
-def names_of(split: "Split", shard: tuple[int, int]) -> list[str]:
-    """The names of this shard's images of a split, relative to its folder."""
-    from icm.images import list_images
-
-    names = [path.relative_to(split.folder).as_posix() for path in list_images(split.folder)]
-    if not names:
-        raise MaskCommandError(f"{split.folder}: no images in this folder; check data.path and data.split")
-    return names[shard[0] :: shard[1]]
-
-
-def make_store(masks: Any, work: dict["Split", list[str]], device: str) -> Tally:
-    """Make Segment Anything's masks of every image in ``work``; ``masks`` is a `SamMasks`."""
-    from icm.masks.make import Task, make_on
-    from icm.masks.sam import load_sam, resolve_checkpoint
-    from icm.masks.store import MaskStore
-    from icm.provenance import versions
-
-    settings = masks.settings()
-    checkpoint, digest = resolve_checkpoint(masks.model, masks.checkpoint)
-    devices = find_devices(device)
-    tasks = []
-    for split, names in work.items():
-        folder = masks.folder(split.root, split.name)
-        MaskStore.create(folder, masks.model, digest, settings, versions())
-        tasks.append(Task(split.folder, folder, tuple(names)))
-        print(f"{split.folder}: {len(names)} images, masks to {folder}", flush=True)
-    print(f"Segment Anything {masks.model} on {', '.join(devices)}", flush=True)
-    build = functools.partial(load_sam, masks.model, checkpoint)
-    total = sum(len(names) for names in work.values())
-    return follow(make_on(tasks, build, settings, devices), total, estimate=devices == ["cpu"])
+    return find_splits(path, annotations) if split is None else [find_split(path, str(split), annotations)]
 
 
 def find_devices(device: str) -> list[str]:
@@ -177,35 +152,23 @@ def find_devices(device: str) -> list[str]:
     return [f"cuda:{index}" for index in range(count)] or ["cpu"]
 
 
-def check_masks(masks: "Masks", work: dict["Split", list[str]]) -> Tally:
+def draw(readers: Mapping["Split", "MaskReader"], work: Mapping["Split", list[str]]) -> Iterator["Outcome"]:
     """Draw every image's mask once, as training will."""
     from icm.images import ImageError, read_image
+    from icm.masks.base import Outcome
     from icm.masks.edges import MaskError
-    from icm.masks.make import Outcome
 
-    bare = shares = 0
-
-    def outcomes() -> Iterator[Outcome]:
-        nonlocal bare, shares
-        for split, names in work.items():
-            reader = masks.open(split)
-            for name in reader.usable(names):
-                try:
-                    mask = reader.read(name, *read_image(split.folder / name).shape[:2])
-                except (ImageError, MaskError) as error:
-                    yield Outcome(split.folder, name, "failed", str(error))
-                    continue
-                bare += not mask.any()
-                shares += mask.mean()
-                yield Outcome(split.folder, name, "done")
-
-    tally = follow(outcomes(), sum(len(names) for names in work.values()), estimate=False)
-    percent = 100 * shares / max(tally.done, 1)
-    print(f"{bare} of {tally.done} masks are empty; on average {percent:.1f} % of the pixels are set")
-    return tally
+    for split, reader in readers.items():
+        for name in reader.usable(work[split]):
+            try:
+                mask = reader.read(name, *read_image(split.folder / name).shape[:2])
+            except (ImageError, MaskError) as error:
+                yield Outcome(name, "failed", str(error))
+            else:
+                yield Outcome(name, "done", share=float(mask.mean()))
 
 
-def follow(outcomes: Iterable, total: int, estimate: bool) -> Tally:
+def follow(outcomes: Iterable["Outcome"], total: int, estimate: bool) -> Tally:
     """Count outcomes under a progress bar; ``estimate``: say after the first made image how long the rest will take."""
     from tqdm import tqdm
 
@@ -219,6 +182,8 @@ def follow(outcomes: Iterable, total: int, estimate: bool) -> Tally:
                 tally.kept += 1
             else:
                 tally.done += 1
+                if outcome.share is not None:
+                    tally.shares.append(outcome.share)
                 if estimate and tally.done == 1:
                     rest = (time.monotonic() - begin) * (total - bar.n - 1)
                     bar.write(
@@ -238,14 +203,12 @@ def duration(seconds: float) -> str:
     return f"about {seconds:.0f} seconds"
 
 
-def show(masks: "Masks", split: "Split", names: list[str], count: int, shard: tuple[int, int]) -> None:
+def show(reader: "MaskReader", split: "Split", names: list[str], count: int, path: Path) -> None:
     """Write the picture of the first ``count`` images that have masks, and say where it is."""
     from icm.images import ImageError, read_image, write_png
     from icm.masks.edges import MaskError
     from icm.masks.preview import contact_sheet
-    from icm.masks.store import SamMasks
 
-    reader = masks.open(split)
     pairs = []
     for name in names:
         if len(pairs) >= count:
@@ -256,18 +219,15 @@ def show(masks: "Masks", split: "Split", names: list[str], count: int, shard: tu
         except (ImageError, MaskError):
             # Named in the summary already; the picture takes the next image.
             continue
-    if not pairs:
-        return
-    if isinstance(masks, SamMasks):
-        part = f"-{shard[0]}-of-{shard[1]}" if shard[1] > 1 else ""
-        path = masks.folder(split.root, split.name) / f"preview{part}.png"
-    else:
-        path = Path("outputs", "masks", f"{split.folder.resolve().name}.png")
-    print(f"picture of {len(pairs)} results: {write_png(path, contact_sheet(pairs))}")
+    if pairs:
+        print(f"picture of {len(pairs)} results: {write_png(path, contact_sheet(pairs))}")
 
 
 def summarize(tally: Tally) -> int:
     """Print the end of a run; the exit status is 1 when an image failed."""
+    if tally.shares:
+        bare, percent = tally.shares.count(0), 100 * sum(tally.shares) / len(tally.shares)
+        print(f"{bare} of {len(tally.shares)} masks are empty; on average {percent:.1f} % of the pixels are set")
     kept = f", {tally.kept} were there already" if tally.kept else ""
     print(f"{tally.done} images done{kept}, {len(tally.failed)} could not be used")
     for name, reason in tally.failed:

@@ -6,11 +6,13 @@ import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
-from icm.masks.base import Split
+from icm.masks.base import Region
 from icm.masks.edges import MaskError, check_dilation, dilate, union_of_edges, union_of_interiors
+from icm.splits import Split
 
 log = logging.getLogger(__name__)
 
@@ -19,15 +21,23 @@ log = logging.getLogger(__name__)
 class AnnotationMasks:
     """Edges of every annotated object.
 
-    ``dilation``: side in pixels of the square that thickens the edges (odd, 1 = none).
-    ``crowd``: whether regions marked ``iscrowd`` (many objects outlined as one) count as an object.
+    Attributes:
+        dilation: Side in pixels of the square that thickens the edges (odd, 1 = none).
+        crowd: Whether regions marked ``iscrowd`` (many objects outlined as one) count as an object.
+
+    Raises:
+        MaskError: a value out of range.
     """
 
+    region: ClassVar[Region] = "edge"
     dilation: int = 1
     crowd: bool = False
 
-    def open(self, split: Split) -> "AnnotationReader":
+    def __post_init__(self) -> None:
         check_dilation(self.dilation)
+        _check_crowd(self.crowd)
+
+    def open(self, split: Split) -> "AnnotationReader":
         return AnnotationReader(_require(split, "annotations"), self.crowd, union_of_edges, self.dilation)
 
 
@@ -35,7 +45,11 @@ class AnnotationMasks:
 class ObjectMasks:
     """Interiors of every annotated object: the object-region baseline. ``crowd`` as in `AnnotationMasks`."""
 
+    region: ClassVar[Region] = "object"
     crowd: bool = False
+
+    def __post_init__(self) -> None:
+        _check_crowd(self.crowd)
 
     def open(self, split: Split) -> "AnnotationReader":
         return AnnotationReader(_require(split, "objects"), self.crowd, union_of_interiors, 1)
@@ -151,3 +165,8 @@ def _require(split: Split, option: str) -> Path:
     if not split.annotations.is_file():
         raise MaskError(f"masks={option} needs the annotations {split.annotations}; download them or use masks=none")
     return split.annotations
+
+
+def _check_crowd(crowd: bool) -> None:
+    if not isinstance(crowd, bool):
+        raise MaskError(f"masks.crowd={crowd}: use true or false")

@@ -2,15 +2,16 @@
 
 import multiprocessing
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icm.errors import UserError
 from icm.images import ImageError, read_image
+from icm.masks.base import Outcome
 from icm.masks.edges import MaskError
-from icm.masks.sam import MaskGenerator, SamSettings
+from icm.masks.sam_generator import MaskGenerator, SamSettings
 from icm.masks.store import MaskStore
 
 if TYPE_CHECKING:
@@ -32,28 +33,24 @@ class Task:
         return Task(self.folder, self.store, self.names[index::count])
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one image: ``done`` now, ``kept`` from before, or ``failed`` with its ``reason``."""
+def make(tasks: Sequence[Task], build: Callable[[], "Sam"], settings: SamSettings, device: str) -> Iterator[Outcome]:
+    """Make masks on one device. Files that are whole are kept, damaged ones made again.
 
-    store: Path
-    name: str
-    state: str
-    reason: str = ""
+    Args:
+        tasks: The images and where their masks go.
+        build: Makes the network; called only when an image needs it.
+        settings: What shapes the masks.
+        device: Torch device name.
 
-
-def make(tasks: list[Task], build: Callable[[], "Sam"], settings: SamSettings, device: str) -> Iterator[Outcome]:
-    """Make the masks of ``tasks`` on one device, one outcome per image.
-
-    Files that are whole are kept, damaged ones made again. ``build`` makes the network; it is called only when an image
-    needs it.
+    Yields:
+        One outcome per image.
     """
     generator = None
     for task in tasks:
         store = MaskStore(task.store)
         for name in task.names:
             if store.has(name):
-                yield Outcome(task.store, name, "kept")
+                yield Outcome(name, "kept")
                 continue
             try:
                 image = read_image(task.folder / name)
@@ -61,18 +58,22 @@ def make(tasks: list[Task], build: Callable[[], "Sam"], settings: SamSettings, d
                 masks = generator.generate(image)
             except ImageError as error:
                 store.write_failure(name, str(error))
-                yield Outcome(task.store, name, "failed", str(error))
+                yield Outcome(name, "failed", str(error))
                 continue
             store.write(name, *image.shape[:2], masks)
-            yield Outcome(task.store, name, "done")
+            yield Outcome(name, "done")
 
 
 def make_on(
-    tasks: list[Task], build: Callable[[], "Sam"], settings: SamSettings, devices: list[str]
+    tasks: Sequence[Task], build: Callable[[], "Sam"], settings: SamSettings, devices: Sequence[str]
 ) -> Iterator[Outcome]:
-    """`make` with one process per device, each taking its share of every task; outcomes come as they happen.
+    """`make` with one process per device, each taking its share of every task; ``build`` must be picklable.
 
-    ``build`` must be picklable. `MaskError` when a process fails; what is written stays.
+    Yields:
+        One outcome per image, as they happen.
+
+    Raises:
+        MaskError: a process failed; what is written stays.
     """
     if len(devices) == 1:
         yield from make(tasks, build, settings, devices[0])

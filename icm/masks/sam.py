@@ -1,143 +1,185 @@
-"""Masks of everything in an image by Segment Anything's automatic generator (Kirillov et al. 2023).
+"""``masks=sam``: edges of Segment Anything's masks, read from a store that ``python -m icm masks`` makes (SA-ICM)."""
 
-One pass at the lowest alpha serves every higher one: the generator keeps masks by falling predicted IoU, so that a mask
-of lower score never removes one of higher score, and dropping the low ones afterwards gives what a pass at the higher
-alpha gives.
-"""
-
-from dataclasses import dataclass
+import functools
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 
-from icm.download import DownloadError
-from icm.files import file_sha256
-from icm.images import ImageError
-from icm.masks.edges import MaskError
-from icm.masks.sam_weights import fetch_checkpoint, find_checkpoint, published
-from icm.preflight import Problem, check
+from icm.masks.annotations import rasterize
+from icm.masks.base import Outcome, Region
+from icm.masks.edge_pictures import read_edges, write_edges
+from icm.masks.edges import MaskError, check_dilation, dilate, union_of_edges
+from icm.masks.make import Task, make_on
+from icm.masks.sam_generator import SamSettings, above, load_sam, resolve_checkpoint
+from icm.masks.sam_weights import published
+from icm.masks.store import MaskStore
+from icm.provenance import versions
+from icm.splits import Split
 
-if TYPE_CHECKING:
-    from segment_anything.modeling import Sam
-
-# Points whose masks are held at once for an image of a megapixel: three float32 masks each, about 0.8 GB.
-_POINTS_AT_ONCE = 64
-_MEGAPIXEL = 1024 * 1024
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class SamSettings:
-    """What shapes the masks, besides the weights.
+class SamMasks:
+    """Edges of every mask whose predicted IoU is above ``alpha``.
 
-    alpha: the least predicted IoU of a mask that is kept.
-    points_per_side: prompts lie on a grid of this many points squared; 1 to 64.
-    stability: the least stability score (IoU of a mask under a shifted cut-off of its logits) of a mask that is kept.
-    box_nms: box IoU from which the lower-scored of two masks is a duplicate.
+    Attributes:
+        alpha: In training any value not below the one the store was made with; for `make` the lowest wanted.
+        dilation: Side in pixels of the square that thickens the edges (odd, 1 = none).
+        path: Folder of stores, one subfolder per split; None: ``<data.path>-masks/sam-<model>`` beside the data set.
+        model: vit_b, vit_l or vit_h; a store made by another one is refused.
+        checkpoint: For `make`: the weight file; None: the published one, downloaded when it is not there.
+        points_per_side: For `make`, as are those below: see `SamSettings`. Reading takes the store's own.
+        stability: See `SamSettings`.
+        box_nms: See `SamSettings`.
+        crop_n_layers: See `SamSettings`.
+        min_mask_region_area: See `SamSettings`.
+
+    Raises:
+        MaskError: a value out of range.
+        CheckpointError: an unknown model.
     """
 
-    alpha: float
+    region: ClassVar[Region] = "edge"
+    alpha: float = 0.78
+    dilation: int = 1
+    path: str | None = None
+    model: str = "vit_b"
+    checkpoint: str | None = None
     points_per_side: int = 32
     stability: float = 0.95
     box_nms: float = 0.7
+    crop_n_layers: int = 0
+    min_mask_region_area: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("alpha", "stability", "box_nms"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise MaskError(f"masks.{name}={getattr(self, name)}: use a number from 0 to 1")
-        if not 1 <= self.points_per_side <= 64:
-            raise MaskError(f"masks.points_per_side={self.points_per_side}: use 1 to 64")
+        check_dilation(self.dilation)
+        published(self.model)
+        self.settings()
+
+    def settings(self) -> SamSettings:
+        return SamSettings(**{field.name: getattr(self, field.name) for field in fields(SamSettings)})
+
+    @property
+    def maker(self) -> str:
+        return f"Segment Anything {self.model}"
+
+    def folder(self, split: Split) -> Path:
+        if self.path is not None:
+            return Path(str(self.path)).expanduser() / split.name
+        root = split.root.expanduser().resolve()
+        return root.with_name(f"{root.name}-masks") / f"sam-{self.model}" / split.name
+
+    def make(self, work: Mapping[Split, Sequence[str]], devices: Sequence[str]) -> Iterator[Outcome]:
+        settings = self.settings()
+        checkpoint, digest = resolve_checkpoint(self.model, self.checkpoint)
+        tasks = []
+        for split, names in work.items():
+            MaskStore.create(self.folder(split), self.model, digest, settings, versions())
+            tasks.append(Task(split.folder, self.folder(split), tuple(names)))
+        return make_on(tasks, functools.partial(load_sam, self.model, checkpoint), settings, devices)
+
+    def open(self, split: Split) -> "SamReader":
+        folder = self.folder(split)
+        how = f"python -m icm masks data.path={split.root} data.split={split.name} masks.model={self.model}"
+        if not (folder / "manifest.json").is_file():
+            raise MaskError(f"masks=sam: {folder} is no mask store; make it with: {how}")
+        store = MaskStore(folder)
+        made = store.settings
+        other = f"make another store with: {how} masks.alpha={self.alpha} masks.path=OTHER_FOLDER"
+        if store.model != self.model:
+            raise MaskError(
+                f"masks.model={self.model}, but {folder} was made by {store.model}; set masks.model or masks.path"
+            )
+        if self.alpha < made.alpha:
+            raise MaskError(f"masks.alpha={self.alpha} is below {made.alpha}, the lowest in {folder}; {other}")
+        if self.alpha > made.alpha and not made.serves_higher_alphas:
+            raise MaskError(
+                f"masks.alpha={self.alpha}, but {folder} serves {made.alpha} alone: it was made with "
+                f"crop_n_layers={made.crop_n_layers} min_mask_region_area={made.min_mask_region_area}; {other}"
+            )
+        log.info("%s: masks of %s at alpha %s; made with %s", folder, self.model, self.alpha, made)
+        return SamReader(store, self.alpha, self.dilation, how)
 
 
-@dataclass(frozen=True)
-class ScoredMask:
-    """A mask as COCO's compressed run lengths (``counts``; its size is the image's), predicted IoU and stability
-    score.
+class SamReader:
+    """`icm.masks.base.MaskReader` of one store.
+
+    An image's edges, before dilation, are kept as a picture in the store when they are read for the first time, so that
+    they are derived once for all epochs, workers and runs. Where that cannot be written they are derived every time.
+
+    Args:
+        store: The masks.
+        alpha: A mask counts whose predicted IoU is above it.
+        dilation: Side in pixels of the square that thickens the edges.
+        how: The command that finishes the store.
     """
 
-    counts: str
-    score: float
-    stability: float
-
-
-class MaskGenerator:
-    """Segment Anything with its settings on one device."""
-
-    def __init__(self, sam: "Sam", settings: SamSettings, device: str):
-        from segment_anything import SamAutomaticMaskGenerator
-
-        self._generator = SamAutomaticMaskGenerator(
-            sam.to(device),
-            points_per_side=settings.points_per_side,
-            pred_iou_thresh=settings.alpha,
-            stability_score_thresh=settings.stability,
-            box_nms_thresh=settings.box_nms,
-            output_mode="coco_rle",
-        )
-
-    def generate(self, image: np.ndarray) -> list[ScoredMask]:
-        """Masks of an image (H, W, 3) uint8 RGB, best score first.
-
-        `ImageError` for one that Segment Anything cannot take: too thin for its resize to a longer side of 1024,
-        or too large for the device's memory.
-        """
-        import torch
-
-        pixels = image.shape[0] * image.shape[1]
-        self._generator.points_per_batch = max(1, min(_POINTS_AT_ONCE, _POINTS_AT_ONCE * _MEGAPIXEL // pixels))
+    def __init__(self, store: MaskStore, alpha: float, dilation: int, how: str):
+        self.store, self.alpha, self.dilation, self.how = store, alpha, dilation, how
+        self.pictures = store.folder / f"edges-{float(alpha)}"
+        self.keeps = True
         try:
-            masks = self._generator.generate(image)
-        except (ValueError, torch.OutOfMemoryError) as error:
-            reason = str(error).splitlines()[0]
-            raise ImageError(
-                f"Segment Anything cannot take an image of {image.shape[1]}x{image.shape[0]} pixels ({reason})"
-            ) from error
-        found = [
-            ScoredMask(mask["segmentation"]["counts"], float(mask["predicted_iou"]), float(mask["stability_score"]))
+            self.pictures.mkdir(exist_ok=True)
+            if not os.access(self.pictures, os.W_OK):
+                raise PermissionError("it is read-only")
+        except OSError as error:
+            self._keep_no_more(error)
+
+    def usable(self, names: list[str]) -> list[str]:
+        done, failed = self.store.listing()
+        missing = [name for name in names if name not in done and name not in failed]
+        if missing:
+            raise MaskError(
+                f"{len(missing)} of {len(names)} images have no masks in {self.store.folder} yet "
+                f"(first: {missing[0]}); finish it, it resumes, with: {self.how}"
+            )
+        found = [name for name in names if name in done]
+        if len(found) < len(names):
+            log.warning(
+                "%d of %d images could not be read when masks were made and are left out",
+                len(names) - len(found),
+                len(names),
+            )
+        return found
+
+    def read(self, name: str, height: int, width: int) -> np.ndarray:
+        edges = self._edges(name)
+        if edges.shape != (height, width):
+            raise MaskError(
+                f"{name} has {width}x{height} pixels, "
+                f"its masks in {self.store.folder} {edges.shape[1]}x{edges.shape[0]}"
+            )
+        return dilate(edges, self.dilation)
+
+    def _edges(self, name: str) -> np.ndarray:
+        path, origin = self.pictures / f"{name}.png", self.store.checksum(name)
+        edges = read_edges(path, origin)
+        if edges is not None:
+            return edges
+        height, width, masks = self.store.read(name)
+        decoded = (
+            rasterize({"size": [height, width], "counts": mask.counts}, height, width)
             for mask in masks
-        ]
-        return sorted(found, key=lambda mask: -mask.score)
-
-
-def resolve_checkpoint(model: str, path: str | None) -> tuple[Path, str]:
-    """The weight file of a model and its SHA-256.
-
-    ``path=None`` takes the published file from the cache folder, downloads it when it is not there, and verifies its
-    checksum; a file of one's own is taken as it is. Raises PreflightError when there is none and it cannot be
-    downloaded, `MaskError` when its bytes are not the published ones.
-    """
-    expected = published(model).sha256
-    if path is not None:
-        found = Path(path).expanduser()
-        if not found.is_file():
-            remedy = f"Fetch the published one with: python -m icm download sam {model}"
-            check([Problem(f"masks.checkpoint={path} is missing", remedy)])
-        return found, file_sha256(found)
-    found = find_checkpoint(model)
-    if isinstance(found, Problem):
-        try:
-            found = fetch_checkpoint(model)
-        except DownloadError as error:
-            check([Problem(f"{found.what}, and it could not be downloaded ({error})", found.remedy)])
-    digest = file_sha256(found)
-    if digest != expected:
-        raise MaskError(
-            f"{found} is damaged: its SHA-256 is not the published one; "
-            f"delete it and run: python -m icm download sam {model}"
+            if above(mask.score, self.alpha)
         )
-    return found, digest
+        edges = union_of_edges(decoded, height, width)
+        if self.keeps:
+            try:
+                write_edges(path, edges, origin)
+            except OSError as error:
+                self._keep_no_more(error)
+        return edges
 
-
-def load_sam(model: str, checkpoint: Path) -> "Sam":
-    """A published architecture (vit_b, vit_l, vit_h) with the weights of ``checkpoint``, on the CPU, in eval mode."""
-    import torch
-    from segment_anything import sam_model_registry
-
-    # The package's own loading unpickles whatever the file holds; weights_only takes tensors alone.
-    sam = sam_model_registry[model]()
-    try:
-        sam.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
-    except Exception as error:  # torch.load and load_state_dict raise many types on a wrong file
-        reason = str(error).splitlines()[0]
-        raise MaskError(f"{checkpoint} does not hold the weights of {model} ({reason}); check masks.model") from error
-    return sam.eval()
+    def _keep_no_more(self, error: OSError) -> None:
+        self.keeps = False
+        log.warning(
+            "%s cannot be written (%s): edges that it lacks are derived at every read, which is 50 times slower",
+            self.pictures,
+            error.strerror or error,
+        )

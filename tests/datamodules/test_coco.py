@@ -16,8 +16,10 @@ from icm.masks.annotations import AnnotationMasks, ObjectMasks
 from icm.masks.base import NoMasks
 from icm.masks.boundaries import BoundaryMasks
 from icm.masks.edges import MaskError
-from icm.masks.sam import SamSettings, ScoredMask
-from icm.masks.store import MaskStore, SamMasks
+from icm.masks.sam import SamMasks
+from icm.masks.sam_generator import SamSettings, ScoredMask
+from icm.masks.store import MaskStore
+from icm.splits import find_split
 
 
 def fill(folder, count, size=(40, 48)):
@@ -223,7 +225,7 @@ def test_every_kind_of_mask(root, tmp_path):
     edges = module(root, AnnotationMasks())
     assert 0 < batches(edges)[0]["mask"].mean() < batches(module(root))[0]["mask"].mean() < 1
     for split in ("train2017", "val2017"):
-        store = MaskStore.create(SamMasks().folder(root, split), "vit_b", "", SamSettings(0.7), {})
+        store = MaskStore.create(SamMasks().folder(find_split(root, split)), "vit_b", "", SamSettings(0.7), {})
         from pycocotools import mask as coco
 
         square = np.zeros((40, 48), np.uint8, order="F")

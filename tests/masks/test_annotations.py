@@ -8,8 +8,9 @@ import pytest
 from pycocotools import mask as coco
 
 from icm.masks.annotations import AnnotationMasks, ObjectMasks, load_instances, rasterize
-from icm.masks.base import NoMasks, Split
+from icm.masks.base import NoMasks
 from icm.masks.edges import MaskError, mask_edge
+from icm.splits import Split
 
 SQUARE = [4, 4, 12, 4, 12, 12, 4, 12]
 FAR = [20, 20, 28, 20, 28, 26, 20, 26]

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from icm.masks.base import Split
 from icm.masks.boundaries import BoundaryMasks, at_least
 from icm.masks.edges import MaskError
+from icm.splits import Split
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ from icm.__main__ import main
 from icm.commands import masks as command
 from icm.images import read_image
 from icm.masks import make
-from icm.masks.base import Split
-from icm.masks.sam import SamSettings
-from icm.masks.store import MaskStore, SamMasks
+from icm.masks.sam import SamMasks
+from icm.masks.sam_generator import SamSettings
+from icm.masks.store import MaskStore
+from icm.splits import Split
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,7 +40,7 @@ def fake_weights(tmp_path, tiny_sam, monkeypatch):
 
 
 def store_of(photos):
-    return SamMasks().folder(photos, ".")
+    return SamMasks().folder(Split(photos, ".", photos))
 
 
 def test_the_whole_path(photos, fake_weights, capfd):
@@ -154,7 +155,7 @@ def test_annotations_are_checked_and_shown(tmp_path, monkeypatch, capfd):
     root = make_demo(tmp_path / "demo", {"train2017": 2, "val2017": 1})
     assert main(["masks", f"data.path={root}", "masks=annotations"]) == 0
     output = capfd.readouterr().out
-    assert "0 of 3 masks are empty" in output
+    assert re.search(r"0 of 3 masks are empty; on average \d\.\d % of the pixels are set", output)
     assert (tmp_path / "outputs" / "masks" / "train2017.png").is_file()
     (root / "val2017" / "000000000001.jpg").write_bytes(b"\xff\xd8")
     assert main(["masks", f"data.path={root}", "data.split=val2017", "masks=annotations"]) == 1
@@ -162,21 +163,54 @@ def test_annotations_are_checked_and_shown(tmp_path, monkeypatch, capfd):
 
 
 @pytest.mark.parametrize(
+    "override",
+    [
+        "masks.dilation=2", "masks.dilation=thick", "masks.alpha=high", "masks.stability=-1", "masks.box_nms=null",
+        "masks.points_per_side=2.5", "masks.model=vit_x", "preview=some",
+    ],
+)  # fmt: skip
+def test_every_option_is_checked_before_the_first_image(photos, fake_weights, capfd, override):
+    assert main(["masks", f"data.path={photos}", *fake_weights, override]) == 1
+    error = capfd.readouterr().err
+    name, _, value = override.partition("=")
+    assert re.search(rf"{re.escape(name)}={value.replace('null', 'None')}: |model {value}: choose from", error)
+    assert len(error.splitlines()) == 1
+    assert not store_of(photos).exists()
+
+
+def test_the_annotations_of_every_split_are_needed_before_the_first_image(tmp_path, monkeypatch, capfd):
+    from datamodules.demo_coco import make_demo
+
+    monkeypatch.chdir(tmp_path)
+    root = make_demo(tmp_path / "demo", {"train2017": 2, "val2017": 1})
+    (root / "annotations" / "instances_val2017.json").unlink()
+    for override in ("masks=annotations", "masks=objects"):
+        assert main(["masks", f"data.path={root}", override]) == 1
+        error = capfd.readouterr().err
+        assert "instances_val2017.json" in error
+        assert "image/s" not in error, "no image was drawn"
+
+
+@pytest.mark.parametrize(
     ("overrides", "message"),
     [
         ([], r"data.path is not set"),
         (["data.path=/nowhere"], r"data.path=/nowhere: no such folder"),
-        (["data.path={photos}", "data.split=train2018"], r"data.split=train2018: no folder"),
+        (["data.path={photos}", "data.split=train2018"], r"data.split=train2018: no such folder of images"),
         (["data.path={photos}", "shard=8/8"], r"shard=8/8: use INDEX/COUNT"),
         (["data.path={photos}", "device=tpu"], r"device=tpu: use auto, cuda or cpu"),
         (["data.path={photos}", "data.pth=x"], r"Key 'pth' is not in struct"),
         (["data.path={photos}", "masks=sems"], r"Could not find 'masks/sems'"),
         (["data.path={photos}", "masks.checkpoint=/nowhere.pth"], r"masks.checkpoint=/nowhere.pth is missing"),
         (["data.path={photos}", "masks.alpha=7"], r"masks.alpha=7: use a number from 0 to 1"),
+        (["data.path={photos}", "masks=objects", "masks.crowd=some"], r"masks.crowd=some: use true or false"),
+        (["data.path={photos}", "masks=boundaries", "masks.threshold=0"], r"masks.threshold=0: use a share"),
+        (["data.path={photos}", "masks=annotations", "masks.dilation=4"], r"masks.dilation=4: use an odd number"),
         (["data.path={photos}/deep/..", "masks=annotations"], r"masks=annotations needs the annotations"),
     ],
 )
-def test_mistakes_are_named(photos, capsys, overrides, message):
+def test_mistakes_are_named(photos, capsys, monkeypatch, overrides, message):
+    monkeypatch.delenv("COCO", raising=False)
     assert main(["masks", *(override.format(photos=photos) for override in overrides)]) == 1
     error = capsys.readouterr().err
     assert re.search(message, error)
