@@ -10,9 +10,10 @@ import pytest
 
 from icm import codecs
 from icm.codecs.base import BitstreamError, Codec, Container, pack, payload_size, unpack
+from icm.parts import identity
 
 QUICK = {"vvc": {"preset": "faster"}, "hevc": {"preset": "medium"}, "av1": {"preset": 6}}
-NAMES = [name for name in codecs.NAMES if name != "sa_icm"]
+NAMES = [name for name in codecs.NAMES if name not in ("sa_icm", "learned")]
 # A flat colour: what even one chroma sample for the whole picture keeps.
 FLOOR_DB = {
     "vvc": 30,
@@ -68,7 +69,8 @@ def test_a_view_with_odd_strides_codes_like_its_copy(codec, picture):
 def test_it_satisfies_the_protocol(codec):
     assert isinstance(codec, Codec)
     assert codec.point.items() <= codec.parameters.items()
-    assert codec.version
+    assert identity(codec)["version"].startswith(f"revision {codec.revision}")
+    assert codec.preflight() == []
     assert unpack(codec.encode(np.zeros((2, 2, 3), np.uint8))).parameters == codec.parameters
 
 
