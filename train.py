@@ -19,9 +19,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from icm import failures
 from icm.config import build
 from icm.errors import UserError
+from icm.sweeps import failures_recorded
 from icm.training.processes import default_run_name, is_first_process, refuse_distributed_sweep
 from icm.training.run_folder import FinishedRunError, RunFolder
 
@@ -268,7 +268,7 @@ def main(cfg: DictConfig) -> None:
     except UserError as error:
         sys.exit(f"train.py: {error}")
     # icm.training.sweep_summary ends the command with the list of failures and a non-zero status.
-    with failures.recorded(directory):
+    with failures_recorded(directory):
         try:
             report(train(cfg, directory))
         except FinishedRunError:

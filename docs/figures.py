@@ -73,7 +73,8 @@ def main(sweep: Path) -> None:
     faces = points[0].face_keys()[:3]
     shown = [point for point in points if point.codec in ("vvc", "sa_icm")]
     figures.save(figures.strip_figure(shown, faces), DOCS / "demo.jpg")
-    figures.save(figures.similarity_figure(points, "dlib"), DOCS / "curves.svg")
+    measure, subject = figures.first_of_faces(points)
+    figures.save(figures.measure_figure(points, measure, subject), DOCS / "curves.svg")
     figures.save(selectivity(), DOCS / "selectivity.svg")
     figures.save(scenes(), DOCS / "scenes.jpg")
 

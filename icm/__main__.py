@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=f"python -m icm {argv[0]}", description=module.DESCRIPTION)
     module.add_arguments(parser)
     try:
-        return module.run(parser.parse_args(argv[1:]))
+        return int(module.run(parser.parse_args(argv[1:])))
     except UserError as error:
         print(f"icm {argv[0]}: {error}", file=sys.stderr)
         return 1

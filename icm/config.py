@@ -1,6 +1,8 @@
 """Hydra configurations: the objects they describe, and the options there are (``${options:...}`` in help texts)."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.errors import InstantiationException
@@ -11,7 +13,7 @@ from icm.errors import UserError
 CONF = Path(__file__).parents[1] / "conf"
 
 
-def build(node: DictConfig):
+def build(node: DictConfig) -> Any:
     """`hydra.utils.instantiate`, with a UserError instead of Hydra's wrapping of a bad option."""
     try:
         return hydra.utils.instantiate(node)
@@ -22,6 +24,24 @@ def build(node: DictConfig):
             # An option that the part does not have, or a value of the wrong kind.
             raise UserError(f"{node._get_full_key(None) or 'option'}: {error.__cause__}") from error
         raise
+
+
+def compose_job(**groups: str | Sequence[str]) -> list:
+    """The tasks of conf/evaluate.yaml under a choice of options, such as ``embedder=["dlib", "arcface"]``.
+
+    Raises:
+        UserError: An option that does not exist; the message lists those that do.
+    """
+    overrides = []
+    for group, chosen in groups.items():
+        names = [chosen] if isinstance(chosen, str) else list(chosen)
+        known = {path.stem for path in (CONF / group).glob("*.yaml")}
+        if unknown := [name for name in names if name not in known]:
+            raise UserError(f"{group}={unknown[0]}: no such option; choose from {', '.join(sorted(known))}")
+        overrides.append(f"{group}={names[0]}" if len(names) == 1 else f"{group}=[{','.join(names)}]")
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = hydra.compose("evaluate", overrides)
+    return [build(task) for task in cfg.task.values()]
 
 
 def list_options(*groups: str) -> str:

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from icm.errors import UserError
 from icm.files import atomic_write, file_sha256
@@ -80,7 +81,7 @@ def _message(url: str, path: Path, reason: str) -> str:
 
 
 @contextlib.contextmanager
-def _locked(part: Path) -> Iterator:
+def _locked(part: Path) -> Iterator[BinaryIO]:
     """The partial file, open for appending and locked for this process alone."""
     while True:
         file = open(part, "ab")  # noqa: SIM115 (closed below; the loop reopens it when it was replaced meanwhile)
@@ -97,7 +98,7 @@ def _locked(part: Path) -> Iterator:
         file.close()
 
 
-def _is_named(file, path: Path) -> bool:
+def _is_named(file: BinaryIO, path: Path) -> bool:
     """Whether ``path`` still stands for the open file, not for a later one or for none."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
@@ -105,7 +106,7 @@ def _is_named(file, path: Path) -> bool:
         return False
 
 
-def _fetch(url: str, path: Path, part: Path, file, progress: bool) -> None:
+def _fetch(url: str, path: Path, part: Path, file: BinaryIO, progress: bool) -> None:
     """Bring the partial file to its full length, connecting again where a connection breaks off."""
     idle = 0
     while True:
@@ -119,7 +120,7 @@ def _fetch(url: str, path: Path, part: Path, file, progress: bool) -> None:
                 raise DownloadError(_message(url, path, str(error) or type(error).__name__)) from error
 
 
-def _receive(url: str, path: Path, part: Path, file, progress: bool) -> None:
+def _receive(url: str, path: Path, part: Path, file: BinaryIO, progress: bool) -> None:
     start = os.fstat(file.fileno()).st_size
     etag_file = _etag_file(part)
     request = urllib.request.Request(url, headers={"User-Agent": "icm"})
@@ -154,7 +155,7 @@ def _receive(url: str, path: Path, part: Path, file, progress: bool) -> None:
         _copy(response, file, start, total, path.name, progress)
 
 
-def _copy(response, file, start: int, total: int | None, label: str, progress: bool) -> None:
+def _copy(response: BinaryIO, file: BinaryIO, start: int, total: int | None, label: str, progress: bool) -> None:
     from tqdm import tqdm
 
     received = start

@@ -6,20 +6,39 @@ import os
 import tempfile
 from pathlib import Path
 
+from icm.errors import UserError
+
 # Read once: the only way to read it is to set it, which is not safe with threads running.
 _UMASK = os.umask(0)
 os.umask(_UMASK)
 
 
+class WriteError(UserError):
+    """A file that cannot be written: a full disk, a read-only folder, a path that is no folder."""
+
+
 def atomic_write(path: Path | str, data: bytes | str) -> Path:
     """Write ``data`` to ``path`` so that a reader, or a kill at any moment, sees the old file or the new one.
 
-    Text is written as UTF-8. Missing parent folders are made. Returns the path.
+    Text is written as UTF-8. Missing parent folders are made.
+
+    Returns:
+        The path.
+
+    Raises:
+        WriteError: It cannot be written; nothing is left behind.
     """
     path = Path(path)
+    try:
+        return _write(path, data.encode("utf-8") if isinstance(data, str) else data)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WriteError(f"{path}: cannot be written ({reason}); free some space or name another folder") from error
+
+
+def _write(path: Path, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = data.encode("utf-8") if isinstance(data, str) else data
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

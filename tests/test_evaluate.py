@@ -18,7 +18,7 @@ from icm.images import write_png
 
 ROOT = Path(__file__).resolve().parents[1]
 GROUPS = {group: sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
-          for group in ("codec", "faces", "detector", "embedder", "logger")}  # fmt: skip
+          for group in ("codec", "task", "faces", "detector", "embedder", "attack", "logger")}  # fmt: skip
 
 
 def config(*overrides):
@@ -65,15 +65,17 @@ def test_every_option_composes(group, option):
 
 @pytest.mark.parametrize("embedder", ["[dlib,arcface]", "paper"])
 def test_several_embedders_compose(embedder):
-    assert len(config(f"embedder={embedder}").embedder) == {"[dlib,arcface]": 2, "paper": 6}[embedder]
+    chosen = [node for node in config(f"embedder={embedder}").embedder.values() if OmegaConf.is_dict(node)]
+    assert len(chosen) == {"[dlib,arcface]": 2, "paper": 6}[embedder]
 
 
 @pytest.mark.parametrize("experiment", sorted(path.stem for path in (ROOT / "conf/experiment").glob("*.yaml")
                                               if "override /faces" in path.read_text()))  # fmt: skip
 def test_every_rate_point_of_an_experiment_composes(experiment):
-    points = config(f"experiment={experiment}").hydra.sweeper.params.codec.split(",")
-    labels = [json.dumps(OmegaConf.to_container(config(f"codec={point}").codec, resolve=True)) for point in points]
-    assert len(set(labels)) == len(points) > 3
+    points = config(f"experiment={experiment}").hydra.sweeper.params["codec.at"].split(",")
+    chosen = [config(f"experiment={experiment}", f"codec.at={point.strip()}").codec for point in points]
+    labels = {json.dumps(OmegaConf.to_container(codec, resolve=True)) for codec in chosen}
+    assert len(labels) == len(points) > 3
 
 
 def test_help_is_quick_and_lists_groups_and_options(help_of):
@@ -220,7 +222,10 @@ def test_an_interrupted_sweep_reports_the_jobs_that_finished(faces_folder, cache
         ("+codec.speed=9", ["codec", "speed"]),
         ("seed=-1", ["seed=-1"]),
         ("workers=0", ["workers=0"]),
-        ("cache=/dev/null", ["/dev/null: cannot be made"]),
+        ("hydra.run.dir=/dev/null/run", ["/dev/null/run: no results can be written there"]),
+        ("quality=10", ["write codec.quality=10"]),
+        ("faces.path=photos", ["faces=demo has no path", "folder"]),
+        ("task=[]", ["task=[]: choose at least one"]),
         ("cache=null", ["cache=None: name"]),
         ("detector.min_size=big", ["detector.min_size=big"]),
         ("detector.min_confidence=high", ["detector.min_confidence=high"]),
@@ -258,7 +263,7 @@ def test_a_killed_job_leaves_no_half_file_and_goes_on(faces_folder, tmp_path):
         cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     deadline = time.monotonic() + 120
-    while not list(cache.glob("seconds/*/*")) and time.monotonic() < deadline and process.poll() is None:
+    while not list(cache.glob("decoded/*/*")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -269,3 +274,42 @@ def test_a_killed_job_leaves_no_half_file_and_goes_on(faces_folder, tmp_path):
     for path, content in first.items():
         assert path.read_bytes() == content
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["images"] == 2
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """The function ``small_disk(kilobytes)``: a folder on a disk of that size."""
+    mounted = []
+
+    def mount(kilobytes):
+        folder = tmp_path / f"disk{len(mounted)}"
+        folder.mkdir()
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "icm-test", folder], check=False)
+        if done.returncode:
+            pytest.skip("this machine lets nobody mount a small disk")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", folder], check=False)
+
+
+def test_a_full_disk_under_the_results_is_one_line_and_no_finished_run(faces_folder, cache, small_disk, tmp_path):
+    disk = small_disk(100)
+    done = run("codec=jpeg", "faces=folder", f"faces.path={faces_folder}", f"hydra.run.dir={disk}/run",
+               cwd=tmp_path, cache=cache, check=False)  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "cannot be written (No space left on device)" in done.stderr.splitlines()[-1]
+    assert not (disk / "run/summary.json").exists()
+    assert not list(disk.rglob("*.part"))
+
+
+def test_a_full_disk_under_the_cache_is_a_warning(faces_folder, cache, small_disk, tmp_path):
+    disk = small_disk(16)
+    done = run("codec=jpeg", "faces=folder", f"faces.path={faces_folder}", "detector=opencv", "hydra.run.dir=run",
+               cwd=tmp_path, cache=disk)  # fmt: skip
+    assert (done.stdout + done.stderr).count("nothing more is kept for a later run") == 1
+    assert (tmp_path / "run/summary.json").is_file()
+    assert not list(disk.rglob("*.part"))

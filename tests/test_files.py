@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from icm.files import atomic_write, file_sha256
+from icm.files import WriteError, atomic_write, file_sha256
 
 
 def test_writes_bytes_and_text_and_makes_folders(tmp_path):
@@ -21,7 +21,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(WriteError, match=r"file: cannot be written \(disk full\); free some space"):
         atomic_write(path, b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]

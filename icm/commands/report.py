@@ -21,17 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from icm.report.html import write_report
-    from icm.report.tables import print_table, write_table
+    from icm.report.write import write_reports
 
     if arguments.output is None and len(arguments.directories) > 1:
         raise UserError(f"--output: {len(arguments.directories)} folders to merge; name the folder to write to")
     runs = merged_runs(arguments.directories)
-    output = arguments.output or arguments.directories[0]
-    written = [*write_table(runs, output), write_report(runs, output / "report.html")]
+    written = write_reports(runs, arguments.output or arguments.directories[0])
     if arguments.figures is not None:
         written += write_figures(runs, arguments.figures)
-    print_table(runs)
     for path in written:
         print(path)
     return 0
@@ -54,16 +51,21 @@ def merged_runs(directories: Sequence[Path]) -> list[Run]:
 
 
 def write_figures(runs: Sequence[Run], directory: Path) -> list[Path]:
-    """Every figure of the runs as ``<name>.svg`` and ``<name>.png``, the faces as ``faces.jpg``; returns the paths."""
+    """Every figure of the runs as ``<name>.svg`` and ``<name>.png``, the faces as ``faces.jpg``; returns the paths.
+
+    A measure with several subjects (recognisers, attacks, models) has one figure for each, and one of all.
+    """
     from icm.report import figures
-    from icm.report.points import collect_points, embedders_of
+    from icm.report.points import collect_points, measures_of
 
     points = collect_points(runs)
-    drawn = {"similarity": figures.overview_figure(points), "calibrated": figures.overview_figure(points, True)}
-    for name in embedders_of(points):
-        drawn[f"similarity_{name}"] = figures.similarity_figure(points, name)
-        drawn[f"calibrated_{name}"] = figures.similarity_figure(points, name, calibrated=True)
-    drawn["rate_psnr"] = figures.rate_quality_figure(points)
+    drawn = {}
+    for measure, subjects in measures_of(points).items():
+        if len(subjects) > 1:
+            drawn[measure.key] = figures.overview_figure(points, measure)
+        for subject in subjects:
+            name = "_".join([measure.key, *(part for part in subject if part not in ("", "none"))])
+            drawn[name] = figures.measure_figure(points, measure, subject)
     paths = [directory / f"{name}.{suffix}" for name in drawn for suffix in ("svg", "png")]
     if faces := points[0].face_keys()[:STRIP_FACES]:
         drawn["faces"] = figures.strip_figure(points, faces)

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
 
-from icm.files import atomic_write
+from icm.files import WriteError, atomic_write
 
+log = logging.getLogger(__name__)
 _DIGEST_BYTES = 32
 
 
@@ -26,24 +28,32 @@ def image_hash(image: np.ndarray) -> str:
 class Cache:
     """Blobs under ``root/kind/ab/abcdef...``, each written atomically and stored behind its own SHA-256.
 
-    Any number of processes may use one cache at once. A damaged entry reads as absent, so it is made again.
+    Any number of processes may use one cache at once. A damaged entry reads as absent, so it is made again. Where
+    nothing can be written (a full disk, a folder without permission), one warning says so, and the work goes on.
     """
 
     def __init__(self, root: Path | str):
         self.root = Path(root).expanduser()
+        self._writable = True
 
     def _path(self, kind: str, key: str) -> Path:
         return self.root / kind / key[:2] / key
 
     def get(self, kind: str, key: str) -> bytes | None:
-        """The blob stored under ``key``, or None when there is none or it is damaged."""
+        """The blob stored under ``key``, or None when there is none or it cannot be read or is damaged."""
         try:
             stored = self._path(kind, key).read_bytes()
-        except FileNotFoundError:
+        except OSError:
             return None
         digest, blob = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
         return blob if hashlib.sha256(blob).digest() == digest else None
 
     def put(self, kind: str, key: str, blob: bytes) -> None:
         """Store ``blob`` under ``key``, replacing what was there."""
-        atomic_write(self._path(kind, key), hashlib.sha256(blob).digest() + blob)
+        if not self._writable:
+            return
+        try:
+            atomic_write(self._path(kind, key), hashlib.sha256(blob).digest() + blob)
+        except WriteError as error:
+            self._writable = False
+            log.warning("cache=%s: nothing more is kept for a later run: %s", self.root, error)

@@ -1,4 +1,7 @@
-"""The result files of a run: written once per job, read back by reports. CSV and JSON are the source of truth."""
+"""The result files of a run: written once per job, read back by reports. CSV and JSON are the source of truth.
+
+What each file and column holds is said in docs/results.md.
+"""
 
 import csv
 import hashlib
@@ -6,40 +9,113 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypedDict
 
 from icm.errors import UserError
+from icm.evaluation.measures import Estimate, Subject
 from icm.files import atomic_write
 
-IMAGE_COLUMNS = (
-    "image", "width", "height", "payload_bytes", "bytes", "bpp", "bpp_total", "psnr", "faces", "encode_seconds",
-    "decode_seconds",
-)  # fmt: skip
-FACE_COLUMNS = (
-    "image", "face", "x", "y", "width", "height", "detector_confidence", "identity", "embedder", "cosine_similarity",
-    "calibrated_similarity",
-)  # fmt: skip
-_TEXT_COLUMNS = {"image", "identity", "embedder"}
+Row = dict[str, Any]
+# Cells of these columns are text even when they look like numbers.
+TEXT_COLUMNS = frozenset({"image", "identity", "embedder", "attack", "model", "codec", "label", "category"})
 
 
 class ResultsError(UserError):
     """A result file is missing or damaged."""
 
 
+class FoundByTasks(TypedDict, total=False):
+    """The fields of summary.json that tasks add (`icm.evaluation.task.Outcome.summary`)."""
+
+    faces: int
+    detector: str
+    notes: list[str]
+    failures_to_acquire: dict[str, int]
+    titles: dict[str, str]
+    similarity: dict[str, dict[str, Any]]
+
+
+class Summary(FoundByTasks):
+    """summary.json; docs/results.md explains every field."""
+
+    codec: str
+    title: str
+    series: str
+    short: str
+    variant: str | None
+    baseline_of: str
+    ceiling: bool
+    label: str
+    point: dict[str, Any]
+    qp: Any
+    parameters: dict[str, Any]
+    codec_version: str
+    source: str
+    images: int
+    bpp: float
+    bpp_total: float
+    bpp_pooled: float
+    psnr: float | None
+    lossless_images: int
+    skipped: list[dict[str, str]]
+    tasks: list[str]
+    data: str
+    cell: str
+    parts: list[dict[str, Any]]
+    seed: int
+    estimates: list[dict[str, Any]]
+    versions: dict[str, str]
+    git_commit: str | None
+
+
 @dataclass(frozen=True)
 class Run:
     """What one evaluation job found.
 
-    ``summary`` is summary.json, ``images`` and ``faces`` the rows of images.csv and faces.csv (columns
-    `IMAGE_COLUMNS` and `FACE_COLUMNS`; an empty cell is None).
+    Attributes:
+        directory: The job's folder.
+        summary: The content of summary.json.
+        tables: The rows of every CSV file of the folder, by its name without suffix; an empty cell is None.
     """
 
     directory: Path
-    summary: dict
-    images: list[dict]
-    faces: list[dict]
+    summary: Summary
+    tables: dict[str, list[Row]]
+
+    @property
+    def images(self) -> list[Row]:
+        """The rows of images.csv: one for each coded picture."""
+        return self.tables.get("images", [])
+
+    @property
+    def faces(self) -> list[Row]:
+        """The rows of faces.csv: one for each face, recogniser and attack."""
+        return self.tables.get("faces", [])
+
+    @property
+    def estimates(self) -> dict[tuple[str, Subject], Estimate]:
+        """Every estimate by the key of its measure and its subject."""
+        fields = Subject._fields
+        return {
+            (entry["measure"], Subject(*(entry.get(name, "") for name in fields))): Estimate(
+                entry["value"], entry["low"], entry["high"], entry["n"], entry["units"], entry.get("note", "")
+            )
+            for entry in self.summary["estimates"]
+        }
+
+
+def estimate_entries(estimates: Mapping[tuple[str, Subject], Estimate]) -> list[dict[str, Any]]:
+    """Estimates as they stand in summary.json: one object each, empty fields left out."""
+    entries = []
+    for (measure, subject), estimate in estimates.items():
+        whose = {name: value for name, value in subject._asdict().items() if value}
+        numbers = {name: getattr(estimate, name) for name in ("value", "low", "high", "n", "units")}
+        note = {"note": estimate.note} if estimate.note else {}
+        entries.append({"measure": measure, **whose, **numbers, **note})
+    return entries
 
 
 def crop_name(image: str, face: int) -> str:
@@ -55,20 +131,20 @@ def _cell(value: object) -> str:
     return f"{value:.6f}" if isinstance(value, float) else str(value)
 
 
-def rows_to_csv(columns: Iterable[str], rows: Iterable[dict]) -> str:
+def rows_to_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """CSV text with a header line: floats to six decimals, None and NaN as empty cells, ``\\n`` line ends."""
     columns = list(columns)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_cell(row[column]) for column in columns] for row in rows)
+    writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
     return text.getvalue()
 
 
 def _parse(column: str, text: str) -> object:
     if text == "":
         return None
-    if column in _TEXT_COLUMNS:
+    if column in TEXT_COLUMNS:
         return text
     try:
         return int(text)
@@ -76,21 +152,34 @@ def _parse(column: str, text: str) -> object:
         return float(text)
 
 
-def _read_csv(path: Path) -> list[dict]:
+def _read_csv(path: Path) -> list[Row]:
     try:
         with open(path, newline="", encoding="utf-8") as file:
             return [{key: _parse(key, value) for key, value in row.items()} for row in csv.DictReader(file)]
     except FileNotFoundError:
         raise ResultsError(f"{path}: missing; run the evaluation of this folder again") from None
-    except (ValueError, TypeError, AttributeError, csv.Error) as error:
+    except (OSError, ValueError, TypeError, AttributeError, csv.Error) as error:
         raise ResultsError(f"{path}: not a result table ({error}); run the evaluation of this folder again") from None
 
 
-def write_run(run: Run) -> None:
-    """Write images.csv, faces.csv and, last, summary.json, whose presence marks a finished run."""
-    atomic_write(run.directory / "images.csv", rows_to_csv(IMAGE_COLUMNS, run.images))
-    atomic_write(run.directory / "faces.csv", rows_to_csv(FACE_COLUMNS, run.faces))
-    atomic_write(run.directory / "summary.json", json.dumps(run.summary, indent=2, allow_nan=False) + "\n")
+def write_run(run: Run, files: Mapping[str, Any] | None = None, exports: Mapping[str, list[Row]] | None = None) -> None:
+    """Write every table as CSV and, last, summary.json, whose presence marks a finished run.
+
+    Args:
+        run: What was found.
+        files: The content of further JSON files, by name without suffix.
+        exports: The rows of further CSV files that `load_run` does not read.
+
+    Raises:
+        WriteError: The folder cannot be written to.
+    """
+    for name, content in (files or {}).items():
+        atomic_write(run.directory / f"{name}.json", json.dumps(content, allow_nan=False) + "\n")
+    for name, rows in {**run.tables, **(exports or {})}.items():
+        columns = dict.fromkeys(column for row in rows for column in row)
+        atomic_write(run.directory / f"{name}.csv", rows_to_csv(columns, rows))
+    text = json.dumps({**run.summary, "tables": list(run.tables)}, indent=2, allow_nan=False)
+    atomic_write(run.directory / "summary.json", text + "\n")
 
 
 def load_run(directory: Path | str) -> Run:
@@ -99,25 +188,29 @@ def load_run(directory: Path | str) -> Run:
     path = directory / "summary.json"
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
+        names = [str(name) for name in summary.pop("tables")]
+        missing = sorted(Summary.__required_keys__ - set(summary))
     except FileNotFoundError:
         raise ResultsError(f"{path}: missing; {directory} holds no finished run") from None
-    except (ValueError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ResultsError(f"{path}: not JSON ({error}); run the evaluation of this folder again") from None
-    return Run(directory, summary, _read_csv(directory / "images.csv"), _read_csv(directory / "faces.csv"))
-
-
-def _job_order(directory: Path) -> tuple[int, str]:
-    return (int(directory.name), "") if directory.name.isdigit() else (1 << 30, directory.name)
+    except (KeyError, TypeError, AttributeError):
+        raise ResultsError(f"{path}: not written by this version; run the evaluation of this folder again") from None
+    if missing or any("/" in name or name.startswith(".") for name in names):
+        what = f"it lacks {missing[0]}" if missing else "it names tables outside its folder"
+        raise ResultsError(f"{path}: {what}; run the evaluation of this folder again")
+    return Run(directory, summary, {name: _read_csv(directory / f"{name}.csv") for name in names})
 
 
 def load_runs(directory: Path | str) -> list[Run]:
     """The finished runs of a run folder or a sweep folder, in job order, each distinct cell once."""
+    from icm.sweeps import job_folders
+
     directory = Path(directory)
     if (directory / "summary.json").is_file():
         return [load_run(directory)]
-    folders = sorted((path.parent for path in directory.glob("*/summary.json")), key=_job_order)
     runs: dict[str, Run] = {}
-    for folder in folders:
+    for folder in job_folders(directory, "summary.json"):
         run = load_run(folder)
         runs.setdefault(run.summary["cell"], run)
     return list(runs.values())

@@ -54,6 +54,8 @@ FILES = {
     "arcface": _deepface("arcface_weights.pth"),
     "openface": _deepface("openface_weights.pth"),
     "ghostfacenet": _deepface("ghostfacenet_v1.pth"),
+    "deepface": _deepface("VGGFace2_DeepFace_weights_val-0.9034.pth"),
+    "deepid": _deepface("deepid_weights.pth"),
     # Checksum and size from the Git LFS pointer in opencv_zoo at 966be4cb.
     "sface": WeightFile(
         "face_recognition_sface_2021dec.onnx",

@@ -1,15 +1,19 @@
 """How much of a face's identity survives coding: similarities between face embeddings."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Embeddings = NDArray[np.floating[Any]]
 
 
-def cosine_similarity(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def cosine_similarity(first: Embeddings, second: Embeddings) -> NDArray[np.float64]:
     """Cosine similarity of matching rows.
 
     Args:
-        first, second: (n, dim) embeddings, any float type.
+        first: (n, dim) embeddings, any float type.
+        second: (n, dim) embeddings, any float type.
 
     Returns:
         (n,) float64 in [-1, 1]; a row of zeros has no direction and gives NaN.
@@ -17,43 +21,40 @@ def cosine_similarity(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     first, second = first.astype(np.float64), second.astype(np.float64)
     norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.clip(np.einsum("nd,nd->n", first, second) / norms, -1.0, 1.0)
+        cosines: NDArray[np.float64] = np.einsum("nd,nd->n", first, second) / norms
+    return np.clip(cosines, -1.0, 1.0)
 
 
-def impostor_mean(embeddings: np.ndarray, identities: Sequence[str | None]) -> float | None:
-    """Mean cosine similarity over all pairs of faces of different people.
+def impostor_mean(embeddings: Embeddings, strangers: NDArray[np.bool_]) -> float | None:
+    """Mean cosine similarity over the pairs of faces of different people.
 
     Args:
-        embeddings: (n, dim) embeddings of original faces.
-        identities: who each face is. When every entry is None, each face counts as a person of their own, which holds
-            for data sets such as COCO up to rare repeats; otherwise faces without a name are left out.
+        embeddings: (n, dim) embeddings of original faces; rows of zeros have no direction and are left out.
+        strangers: (n, n) bool, symmetric: the pairs that show different people.
 
     Returns:
-        The mean, or None when there is no impostor pair. Rows of zeros have no direction and are left out.
+        The mean, or None when there is no such pair.
     """
-    directed = np.asarray(embeddings).any(axis=1)
-    embeddings = embeddings[directed]
-    identities = [identity for identity, kept in zip(identities, directed, strict=True) if kept]
-    if all(identity is None for identity in identities):
-        people = np.arange(len(identities))
-        rows = embeddings
-    else:
-        known = [i for i, identity in enumerate(identities) if identity is not None]
-        people = np.array([identities[i] for i in known])
-        rows = embeddings[known]
-    if len(people) < 2:
-        return None
-    units = rows.astype(np.float64)
-    units /= np.linalg.norm(units, axis=1, keepdims=True)
-    upper = np.triu(people[:, None] != people[None, :], k=1)
+    units = np.asarray(embeddings, dtype=np.float64)
+    lengths = np.linalg.norm(units, axis=1)
+    directed = lengths > 0
+    units = units[directed] / lengths[directed, None]
+    upper = np.triu(strangers[np.ix_(directed, directed)], k=1)
     return float((units @ units.T)[upper].mean()) if upper.any() else None
 
 
-def calibrate(similarity: np.ndarray, impostor: float | None) -> np.ndarray:
+def calibrate(similarity: ArrayLike, impostor: float | None) -> NDArray[np.float64]:
     """Put similarities on a scale where 0 is the mean impostor pair and 1 an identical face.
 
     Recognisers differ in how far apart they place strangers (Dlib's raw cosine between two people averages about
-    0.88), so raw cosines of two recognisers do not compare; these do. NaN throughout when there is no impostor mean.
+    0.88), so raw cosines of two recognisers do not compare; these do.
+
+    Args:
+        similarity: Cosine similarities, any shape.
+        impostor: The mean cosine similarity of two different people, or None where it is not known.
+
+    Returns:
+        float64, of the same shape; NaN throughout when there is no impostor mean.
     """
     if impostor is None or impostor >= 1.0:
         return np.full(np.shape(similarity), np.nan)

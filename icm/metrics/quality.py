@@ -1,12 +1,21 @@
 """Distortion between an original and a coded picture."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 
-def psnr(original: np.ndarray, coded: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB over all pixels and channels, peak 255; infinity for equal pictures.
+def psnr(original: NDArray[np.uint8], coded: NDArray[np.uint8]) -> float:
+    """Peak signal-to-noise ratio over all pixels and channels, peak 255.
 
-    Both pictures are uint8 and of one shape; otherwise ValueError.
+    Args:
+        original: Any shape, uint8.
+        coded: The same shape, uint8.
+
+    Returns:
+        Decibels; infinity for equal pictures.
+
+    Raises:
+        ValueError: the pictures are not uint8 or not of one shape.
     """
     if original.shape != coded.shape or original.dtype != np.uint8 or coded.dtype != np.uint8:
         raise ValueError(

@@ -7,11 +7,13 @@ the Bootstrap" (1993), chapter 13.
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
+Floats = NDArray[np.float64]
 _BLOCK = 1 << 18  # indices drawn at once
 
 
@@ -23,22 +25,33 @@ def bootstrap_mean_ci(
 ) -> tuple[float | None, float | None]:
     """Percentile 95 % bootstrap interval of the mean of ``values``.
 
-    Parameters
-    ----------
-    values: (n,) finite numbers; the mean is over values, so a cluster weighs as many values as it holds.
-    clusters: (n,) labels; values with the same label are drawn together. Without it every value is its own cluster.
-    seed: seeds the resampling; the same input and seed give the same interval.
-    resamples: number of bootstrap samples.
+    Args:
+        values: (n,) finite numbers; the mean is over values, so a cluster weighs as many values as it holds.
+        clusters: (n,) labels; values with the same label are drawn together. Without it every value is its own
+            cluster.
+        seed: Seeds the resampling; the same input and seed give the same interval.
+        resamples: Number of bootstrap samples.
 
-    Returns
-    -------
-    (low, high), or (None, None) with a single cluster or value, from which no spread can be estimated.
+    Returns:
+        (low, high), or (None, None) with a single cluster or value, from which no spread can be estimated.
 
-    Raises ValueError when there is no value, a value is not finite, or the lengths differ.
+    Raises:
+        ValueError: there is no value, a value is not finite, or the lengths differ.
     """
+    means = bootstrap_means(values, clusters, seed, resamples)
+    return (None, None) if means is None else percentile_interval(means)
+
+
+def bootstrap_means(
+    values: Sequence[float] | Floats,
+    clusters: Sequence[Hashable] | None = None,
+    seed: int = 0,
+    resamples: int = 2000,
+) -> Floats | None:
+    """The (resamples,) means behind `bootstrap_mean_ci`; None with a single cluster or value."""
     sums, counts = _cluster_sums(values, clusters)
     if len(sums) < 2:
-        return None, None
+        return None
     rng = np.random.default_rng(seed)
     means = np.empty(resamples)
     # Drawn in blocks: memory stays small even for the images of a whole COCO split.
@@ -46,12 +59,17 @@ def bootstrap_mean_ci(
     for start in range(0, resamples, block):
         drawn = rng.integers(0, len(sums), (min(block, resamples - start), len(sums)))
         means[start : start + block] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    return means
+
+
+def percentile_interval(replicates: Floats) -> tuple[float, float]:
+    """The 95 % percentile interval of bootstrap replicates; NaN among them are left out."""
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.nanquantile(replicates, [tail, 1 - tail])
     return float(low), float(high)
 
 
-def _cluster_sums(values: Sequence[float], clusters: Sequence[Hashable] | None) -> tuple[np.ndarray, np.ndarray]:
+def _cluster_sums(values: Sequence[float] | Floats, clusters: Sequence[Hashable] | None) -> tuple[Floats, Floats]:
     """Sum and count of the values of each cluster, clusters in order of first appearance."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:
@@ -64,15 +82,19 @@ def _cluster_sums(values: Sequence[float], clusters: Sequence[Hashable] | None) 
         raise ValueError(f"{array.size} values but {len(clusters)} cluster labels")
     position: dict[Hashable, int] = {}
     index = np.array([position.setdefault(label, len(position)) for label in clusters])
-    return np.bincount(index, weights=array), np.bincount(index).astype(np.float64)
+    return np.bincount(index, weights=array).astype(np.float64), np.bincount(index).astype(np.float64)
 
 
 @dataclass(frozen=True)
 class PairedDifference:
     """Mean over faces of (similarity under A) minus (similarity under B at A's rate).
 
-    ``difference`` and ``ci95`` are None when the comparison cannot be made, and ``reason`` says why; ``ci95`` alone is
-    None when all faces are in one image. ``faces`` counts the faces compared, ``bpp`` is the rate of the comparison.
+    Attributes:
+        bpp: The rate of the comparison, in bits per pixel.
+        faces: How many faces are compared.
+        difference: None when the comparison cannot be made.
+        ci95: The 95 % interval of the difference; None when there is no difference, or all faces are in one image.
+        reason: Why the comparison cannot be made; None when it can.
     """
 
     bpp: float
@@ -98,15 +120,20 @@ def paired_difference(
     (ITU-T VCEG-M33, 2001) also works on the logarithm of the rate. Pairing by face removes the spread between easy and
     hard faces from the interval. There is no extrapolation: outside B's rates the result is a reason, not a number.
 
-    Parameters
-    ----------
-    similarity_a: (faces,) similarity of each face under A.
-    bpp_a: mean rate of A in bits per pixel, > 0.
-    similarity_b: (points, faces) similarity of the same faces, in the same order, at each operating point of B.
-    bpp_b: (points,) mean rate of B at each point, > 0, in any order; equal rates are averaged.
-    clusters: (faces,) image of each face, for the interval (`bootstrap_mean_ci`).
+    Args:
+        similarity_a: (faces,) similarity of each face under A.
+        bpp_a: Mean rate of A in bits per pixel, > 0.
+        similarity_b: (points, faces) similarity of the same faces, in the same order, at each operating point of B.
+        bpp_b: (points,) mean rate of B at each point, > 0, in any order; equal rates are averaged.
+        clusters: (faces,) image of each face, for the interval (`bootstrap_mean_ci`).
+        seed: Seeds the interval.
+        resamples: Number of bootstrap samples of the interval.
 
-    Raises ValueError for shapes that do not fit together or rates that are not positive.
+    Returns:
+        The difference, or the reason why there is none.
+
+    Raises:
+        ValueError: shapes do not fit together, or rates are not positive.
     """
     first = np.asarray(similarity_a, dtype=np.float64)
     curve = np.asarray(similarity_b, dtype=np.float64)
@@ -133,3 +160,68 @@ def paired_difference(
     low_limit, high_limit = bootstrap_mean_ci(differences, clusters, seed, resamples)
     interval = None if low_limit is None or high_limit is None else (low_limit, high_limit)
     return PairedDifference(bpp_a, first.size, float(differences.mean()), interval)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured number with its 95 % interval.
+
+    Attributes:
+        value: The number over everything measured; None where it is refused, and ``note`` says why.
+        low, high: Limits of the interval; None where there are fewer than two units, which show no spread.
+        n: What the value is taken over: faces, images, genuine comparisons or probes.
+        units: People or pictures that were resampled for the interval.
+        note: What a reader must know of this very number.
+        replicates: The value in each resample; equal data and seed give equal resamples, so that differences between
+            codecs can be taken resample by resample. Empty where they are not kept.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    units: int = 0
+    note: str = ""
+    replicates: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+
+def mean_share(values: Floats, units: NDArray[np.int_], seed: int = 0, resamples: int = 2000) -> Estimate:
+    """Mean of values between 0 and 1, with the interval of `bootstrap_mean_ci` over units, widened by `widened`.
+
+    Args:
+        values: (n,) in [0, 1].
+        units: (n,) int, what is resampled.
+        seed: Seeds the resampling.
+        resamples: Number of bootstrap samples.
+    """
+    count = len(np.unique(units))
+    if len(values) == 0:
+        return Estimate(None, note="nothing to measure")
+    means = bootstrap_means(values, units.tolist(), seed, resamples)
+    low, high = (None, None) if means is None else widened(*percentile_interval(means), count)
+    return Estimate(float(np.mean(values)), low, high, len(values), count, replicates=means)
+
+
+def widened(low: float, high: float, units: int) -> tuple[float, float]:
+    """An interval of a quantity in [0, 1] that resampling left without width at 0 or 1, given an honest one.
+
+    When all of ``units`` units say 0 (or all say 1) every resample repeats it. The exact binomial limit
+    (Clopper and Pearson 1934) then holds, also for units whose values are means: where they average m, all of n are 1
+    with a probability of at most m^n. Other intervals are returned as they are.
+    """
+    tail = ((1 - CONFIDENCE) / 2) ** (1 / units)
+    if low == high == 1.0:
+        return tail, 1.0
+    if low == high == 0.0:
+        return 0.0, 1.0 - tail
+    return low, high
+
+
+def unit_counts(units: int, resamples: int, seed: int = 0) -> np.ndarray:
+    """(resamples, units) int: how often each unit is drawn in resamples of ``units`` draws with replacement."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(units, np.full(units, 1 / units), size=resamples)

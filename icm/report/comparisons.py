@@ -4,32 +4,35 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from icm.evaluation.measures import Measure, Subject
 from icm.metrics.statistics import PairedDifference, paired_difference
-from icm.report.points import Point, embedders_of, series_of
-
-# What others are held against when it is there: the paper's baseline, then a network trained without edges.
-BASELINE = "vvc"
-CONTROL = "control"
+from icm.report.points import Point, measures_of, series_of
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """``point`` against the curve ``against`` at the point's rate, by recogniser; negative: less similar faces.
+    """``point`` against the curve ``against`` at the point's rate; negative: less than with the other codec.
 
-    ``raw`` holds differences of cosine similarity, ``calibrated`` of calibrated similarity.
+    Attributes:
+        differences: By measure and subject.
     """
 
     point: Point
     against: str
-    raw: dict[str, PairedDifference]
-    calibrated: dict[str, PairedDifference]
+    differences: dict[tuple[Measure, Subject], PairedDifference]
+
+    @property
+    def first(self) -> tuple[Measure, Subject]:
+        """The first measure and subject that has a number."""
+        return next(key for key, found in self.differences.items() if found.difference is not None)
 
 
 def compare(points: Sequence[Point]) -> list[Comparison]:
     """Every point against every other curve whose rates enclose it and that measured the same faces.
 
-    Each pair of curves is compared once, at the points of the one that is not the baseline (VVC, else a control
-    network, else the curve that comes first). Pairs without a single computable number are left out.
+    Each pair of curves is compared once, at the points of the one that is not the other's baseline, as the codecs say
+    (VVC is everyone's, a control network its codec's; else the curve that comes first). Pairs without a single
+    computable number are left out.
     """
     series = series_of([point for point in points if not point.is_ceiling])
     ranks = {name: (_baseline_rank(members[0]), index) for index, (name, members) in enumerate(series.items())}
@@ -44,28 +47,30 @@ def compare(points: Sequence[Point]) -> list[Comparison]:
             if any(member.data != point.data for member in series[other]):
                 continue
             comparison = _compare(point, other, series[other])
-            if any(result.difference is not None for result in comparison.raw.values()):
+            if any(result.difference is not None for result in comparison.differences.values()):
                 found.append(comparison)
     return found
 
 
 def _baseline_rank(point: Point) -> int:
-    if point.codec == BASELINE:
-        return 0
-    return 1 if CONTROL in point.series else 2
+    return {"*": 0, "": 2}.get(point.baseline_of, 1)
 
 
 def _compare(point: Point, other: str, curve: list[Point]) -> Comparison:
-    names = [name for name in embedders_of([point]) if any(name in member.similarity for member in curve)]
-    raw = {name: _difference(point, curve, name, "cosine_similarity") for name in names}
-    calibrated = {name: _difference(point, curve, name, "calibrated_similarity") for name in names}
-    return Comparison(point, other, raw, calibrated)
+    differences = {}
+    for measure, subjects in measures_of([point]).items():
+        if measure.of != "faces":
+            continue
+        for subject in subjects:
+            measured = [member for member in curve if member.estimate(measure.key, subject)]
+            if measured:
+                differences[measure, subject] = _difference(point, measured, measure, subject)
+    return Comparison(point, other, differences)
 
 
-def _difference(point: Point, curve: list[Point], embedder: str, column: str) -> PairedDifference:
-    measured = [member for member in curve if embedder in member.similarity]
-    own = point.scores(embedder, column)
-    others = [member.scores(embedder, column) for member in measured]
+def _difference(point: Point, measured: list[Point], measure: Measure, subject: Subject) -> PairedDifference:
+    own = point.scores(measure.key, subject)
+    others = [member.scores(measure.key, subject) for member in measured]
     faces = [key for key in own if all(key in scores for scores in others)]
     return paired_difference(
         [own[key] for key in faces],

@@ -7,11 +7,12 @@ colours, so that a page can recolour them for its own background.
 
 import io
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from icm.evaluation.measures import Estimate, Measure, Subject
 from icm.files import atomic_write
-from icm.report.points import FaceKey, Point, embedder_title, embedders_of, series_of
+from icm.report.points import FaceKey, Point, measures_of, series_of, subject_title
 
 INK, MUTED, GRID = "#1c2127", "#6a737e", "#d9dde2"
 # Mid-tones that keep their contrast on white and on near-black; codecs keep theirs from figure to figure.
@@ -78,58 +79,40 @@ def _title(axes, text: str) -> None:
     axes.set_title(text, loc="left", fontsize=10.5, fontweight="bold", color=INK)
 
 
-def similarity_figure(points: Sequence[Point], embedder: str, calibrated: bool = False):
-    """Mean similarity of faces against bpp by one recogniser: a line per codec, 95 % bars, points labelled.
-
-    ``calibrated`` shows the calibrated similarity (0: two different people, 1: unchanged).
-    """
+def measure_figure(points: Sequence[Point], measure: Measure, subject: Subject):
+    """A measure of one subject against bpp: a line per codec, 95 % bars, points labelled."""
     figure, axes = _figure(4.8, 3.5)
-    _draw_similarity(axes[0][0], points, embedder, calibrated)
+    _draw_measure(axes[0][0], points, measure, subject)
     return figure
 
 
-def overview_figure(points: Sequence[Point], calibrated: bool = False):
-    """The curves of every recogniser in one figure, three to a row."""
-    names = embedders_of(points)
-    columns = min(3, len(names))
-    rows = -(-len(names) // columns)
+def overview_figure(points: Sequence[Point], measure: Measure):
+    """The curves of every subject of a measure in one figure, three to a row."""
+    subjects = measures_of(points)[measure]
+    columns = min(3, len(subjects))
+    rows = -(-len(subjects) // columns)
     figure, axes = _figure(4.6 * columns, 3.4 * rows, rows, columns)
-    for axis, name in zip(axes.flat, names, strict=False):
-        _draw_similarity(axis, points, name, calibrated)
-    for axis in axes.flat[len(names) :]:
+    for axis, subject in zip(axes.flat, subjects, strict=False):
+        _draw_measure(axis, points, measure, subject)
+    for axis in axes.flat[len(subjects) :]:
         axis.set_visible(False)
     return figure
 
 
-def _draw_similarity(axes, points: Sequence[Point], embedder: str, calibrated: bool) -> None:
+def _draw_measure(axes, points: Sequence[Point], measure: Measure, subject: Subject) -> None:
+    _draw_curves(axes, points, {point.title: point.estimate(measure.key, subject) for point in points})
+    _title(axes, subject_title(points, subject) or "Picture quality")
+    axes.set_ylabel(measure.axis)
+
+
+def _draw_curves(axes, points: Sequence[Point], estimates: Mapping[str, Estimate | None]) -> None:
     def value(point: Point) -> float | None:
-        found = point.similarity.get(embedder)
-        return None if found is None else found.calibrated_mean if calibrated else found.mean
+        found = estimates[point.title]
+        return None if found is None else found.value
 
     def limits(point: Point) -> tuple[float, float] | None:
-        found = point.similarity[embedder]
-        return found.calibrated_ci95 if calibrated else found.ci95
+        return estimates[point.title].interval
 
-    _draw_curves(axes, points, value, limits)
-    _title(axes, embedder_title(embedder))
-    axes.set_ylabel("calibrated similarity" if calibrated else "cosine similarity")
-
-
-def rate_quality_figure(points: Sequence[Point]):
-    """Mean PSNR in dB against bpp, a line per codec."""
-    figure, axes = _figure(4.8, 3.5)
-    _draw_curves(axes[0][0], points, lambda point: point.psnr, lambda point: None)
-    _title(axes[0][0], "Picture quality")
-    axes[0][0].set_ylabel("PSNR (dB)")
-    return figure
-
-
-def _draw_curves(
-    axes,
-    points: Sequence[Point],
-    value: Callable[[Point], float | None],
-    limits: Callable[[Point], tuple[float, float] | None],
-) -> None:
     colors = series_colors(points)
     shown = [point for point in points if value(point) is not None]
     series = series_of([point for point in shown if not point.is_ceiling])
@@ -226,40 +209,45 @@ def _top(group: list[float], gap: float) -> float:
     return sum(group) / len(group) + gap * (len(group) - 1) / 2
 
 
-def spread_figure(point: Point):
-    """Similarity of every face at one operating point, a column per recogniser, with mean and 95 % interval."""
+def spread_figure(point: Point, measure: Measure):
+    """A measure's value of every face at one operating point, a column per subject, with mean and 95 % interval."""
     import numpy as np
 
-    names = list(point.similarity)
-    figure, axes = _figure(max(3.2, 1.2 * len(names) + 1), 3.4)
+    subjects = measures_of([point])[measure]
+    figure, axes = _figure(max(3.2, 1.2 * len(subjects) + 1), 3.4)
     axis = axes[0][0]
-    for index, name in enumerate(names):
-        scores = list(point.scores(name).values())
+    for index, subject in enumerate(subjects):
+        scores = list(point.scores(measure.key, subject).values())
         jitter = np.random.default_rng(0).uniform(-0.16, 0.16, len(scores))
         axis.scatter(index + jitter, scores, s=10, color=COLORS["vvc"], alpha=0.45, linewidth=0)
-        found = point.similarity[name]
-        if found.mean is not None:
-            low, high = found.ci95 or (found.mean, found.mean)
-            axis.errorbar([index + 0.3], [found.mean], yerr=[[found.mean - low], [high - found.mean]], fmt="D",
-                          color=COLORS["sa_icm"], markersize=5, capsize=3)  # fmt: skip
-    axis.set_xticks(range(len(names)), [embedder_title(name) for name in names])
-    axis.set_ylabel("cosine similarity")
+        found = point.estimates[measure.key, subject]
+        low, high = found.interval or (found.value, found.value)
+        axis.errorbar([index + 0.3], [found.value], yerr=[[found.value - low], [high - found.value]], fmt="D",
+                      color=COLORS["sa_icm"], markersize=5, capsize=3)  # fmt: skip
+    axis.set_xticks(range(len(subjects)), [subject_title([point], subject) for subject in subjects])
+    axis.set_ylabel(measure.axis)
     _title(axis, f"{point.title}, {point.bpp:.3f} bpp")
     _tidy(axis)
     return figure
 
 
-def strip_figure(points: Sequence[Point], faces: Sequence[FaceKey], embedder: str | None = None):
-    """Original and coded crops: a row per face of ``faces``, a column per point; the similarity under each.
+def first_of_faces(points: Sequence[Point]) -> tuple[Measure, Subject] | None:
+    """The measure and subject whose number stands under a face: the first that has one for every face."""
+    found = ((measure, subjects[0]) for measure, subjects in measures_of(points).items() if measure.of == "faces")
+    return next(found, None)
 
-    ``embedder`` defaults to the first one measured. A crop that was not kept leaves its place empty.
+
+def strip_figure(points: Sequence[Point], faces: Sequence[FaceKey]):
+    """Original and coded crops: a row per face of ``faces``, a column per point; the first measure's value under each.
+
+    A crop that was not kept leaves its place empty.
     """
     import numpy as np
     from PIL import Image
 
-    embedder = embedder or embedders_of(points)[0]
+    first = first_of_faces(points)
     figure, axes = _figure(1.25 * (len(points) + 1), 1.5 * len(faces) + 0.25, len(faces), len(points) + 1)
-    scores = [point.scores(embedder) for point in points]
+    scores = [point.scores(first[0].key, first[1]) if first else {} for point in points]
     for row, key in enumerate(faces):
         original = next((path for point in points if (path := point.crop("original", key))), None)
         cells = [(original, "original", "")]

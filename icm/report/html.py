@@ -12,8 +12,9 @@ from icm.evaluation.results import Run
 from icm.files import atomic_write
 from icm.report import figures
 from icm.report.comparisons import Comparison, compare
-from icm.report.points import FaceKey, Point, collect_points, embedder_title, embedders_of, series_of
-from icm.report.tables import describe_data, interval, number
+from icm.report.points import FaceKey, Point, collect_points, measures_of, series_of, subject_title
+from icm.report.tables import describe_data, interval, number, shown
+from icm.sweeps import is_job
 
 GALLERY_FACES = 8
 GALLERY_PICTURES = 160
@@ -41,20 +42,22 @@ def render(runs: Sequence[Run], title: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, interval=interval, embedder=embedder_title)
+    environment.filters.update(number=number, interval=interval)
     points = collect_points(runs)
     comparisons = compare(points)
+    measures = shown(points)
+    subjects = list(dict.fromkeys(subject for found in measures.values() for subject in found))
     return environment.get_template("report.html.j2").render(
         title=title,
         data=describe_data(points),
         points=points,
-        embedders=embedders_of(points),
+        measures=measures,
+        subjects={subject: subject_title(points, subject) for subject in subjects},
         series=series_of(points),
         colors=figures.series_colors(points),
-        calibrated=any(value.calibrated_mean is not None for point in points for value in point.similarity.values()),
         findings=_findings(points, comparisons),
         comparisons=comparisons,
-        compared=list(dict.fromkeys(name for comparison in comparisons for name in comparison.raw)),
+        compared=list(dict.fromkeys(key[1] for comparison in comparisons for key in comparison.differences)),
         drawings=_drawings(points),
         gallery=_gallery(points),
         face_count=len(dict.fromkeys(key for point in points for key in point.face_keys())),
@@ -76,17 +79,17 @@ def _findings(points: Sequence[Point], comparisons: Sequence[Comparison]) -> lis
 
 
 def _curve_finding(members: list[Point]) -> str:
-    """One sentence on what a codec does to faces over its range of rates, by its first recogniser."""
+    """One sentence on what a codec does to faces over its range of rates, by its first measure and recogniser."""
     first, last = members[0], members[-1]
-    name = embedders_of(members)[0]
-    start, end = first.similarity.get(name), last.similarity.get(name)
     head = f"{first.title} codes at {number(first.bpp, 3)} bpp"
-    if start is None or start.mean is None:
+    found = figures.first_of_faces(members)
+    start, end = (point.estimate(found[0].key, found[1]) if found else None for point in (first, last))
+    if found is None or start is None or start.value is None:
         return f"{head}."
-    kept = f"{head} and leaves faces {number(start.mean, 3)} similar ({embedder_title(name)})"
-    if len(members) == 1 or end is None or end.mean is None:
+    kept = f"{head} and leaves faces {number(start.value, 3)} similar ({subject_title(members, found[1])})"
+    if len(members) == 1 or end is None or end.value is None:
         return f"{kept}."
-    return f"{kept}; {last.short} at {number(last.bpp, 3)} bpp leaves {number(end.mean, 3)}."
+    return f"{kept}; {last.short} at {number(last.bpp, 3)} bpp leaves {number(end.value, 3)}."
 
 
 def _comparison_findings(comparisons: Sequence[Comparison]) -> list[str]:
@@ -98,18 +101,21 @@ def _comparison_findings(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def _comparison_finding(comparison: Comparison) -> str:
-    name, found = next((name, found) for name, found in comparison.raw.items() if found.difference is not None)
+    measure, subject = comparison.first
+    found = comparison.differences[measure, subject]
+    limits = interval(found.ci95, measure.digits, sign=True)
     if found.ci95 is None:
         verdict = "too few images for an interval"
     elif found.ci95[0] <= 0 <= found.ci95[1]:
-        verdict = f"no clear difference, 95\N{NO-BREAK SPACE}% interval {interval(found.ci95, sign=True)}"
+        verdict = f"no clear difference, 95\N{NO-BREAK SPACE}% interval {limits}"
     else:
         lower = found.ci95[1] < 0
         faces = f"faces are {'less' if lower else 'more'} recognisable"
-        verdict = f"{faces}, 95\N{NO-BREAK SPACE}% interval {interval(found.ci95, sign=True)}"
+        verdict = f"{faces}, 95\N{NO-BREAK SPACE}% interval {limits}"
     return (
         f"At {number(comparison.point.bpp, 3)} bpp {comparison.point.series} differs from {comparison.against} by "
-        f"{number(found.difference, 3, sign=True)} in {embedder_title(name)} similarity: {verdict}."
+        f"{number(found.difference, measure.digits, sign=True)} in {subject_title([comparison.point], subject)} "
+        f"{measure.title}: {verdict}."
     )
 
 
@@ -118,17 +124,16 @@ def _comparison_finding(comparison: Comparison) -> str:
 
 def _drawings(points: Sequence[Point]) -> list[dict]:
     """The curves, each as an inline SVG with a heading for readers that do not see it."""
-    drawings = []
-    for name in embedders_of(points):
-        values = [point.similarity[name] for point in points if name in point.similarity]
-        for calibrated in (False, True):
-            if calibrated and all(value.calibrated_mean is None for value in values):
-                continue
-            kind = "calibrated similarity" if calibrated else "cosine similarity"
-            figure = figures.similarity_figure(points, name, calibrated)
-            drawings.append(_drawing(figure, f"{embedder_title(name)}: {kind} against bits per pixel", len(drawings)))
-    if any(point.psnr is not None for point in points):
-        drawings.append(_drawing(figures.rate_quality_figure(points), "PSNR against bits per pixel", len(drawings)))
+    measures = measures_of(points)
+    # Faces first, the picture's own quality last.
+    ordered = sorted(measures, key=lambda measure: measure.task == "coding")
+    drawings: list[dict] = []
+    for subject in dict.fromkeys(subject for measure in ordered for subject in measures[measure]):
+        for measure in ordered:
+            if subject in measures[measure]:
+                caption = ": ".join(filter(None, [subject_title(points, subject), measure.title]))
+                figure = figures.measure_figure(points, measure, subject)
+                drawings.append(_drawing(figure, f"{caption} against bits per pixel", len(drawings)))
     return drawings
 
 
@@ -149,7 +154,12 @@ def _gallery(points: Sequence[Point]) -> list[dict]:
     """The first faces with their crops under every point: the same faces for all."""
     keys = list(dict.fromkeys(key for point in points for key in point.face_keys()))
     count = max(1, min(GALLERY_FACES, GALLERY_PICTURES // (len(points) + 1)))
-    scores = [{name: point.scores(name) for name in point.similarity} for point in points]
+    first = figures.first_of_faces(points)
+    subjects = measures_of(points)[first[0]] if first else []
+    scores = [
+        {subject_title(points, subject): point.scores(first[0].key, subject) for subject in subjects if first}
+        for point in points
+    ]
     return [_gallery_face(key, points, scores) for key in keys[:count]]
 
 
@@ -191,7 +201,7 @@ def _images(points: Sequence[Point]) -> list[dict]:
     for index, point in enumerate(points):
         for image in point.runs[0].images:
             size = f"{image['width']} x {image['height']}"
-            row = rows.setdefault(image["image"], {"image": image["image"], "size": size, "faces": image["faces"],
+            row = rows.setdefault(image["image"], {"image": image["image"], "size": size, "faces": image.get("faces"),
                                                    "cells": [None] * len(points)})  # fmt: skip
             row["cells"][index] = image
     return list(rows.values())[:IMAGE_ROWS]
@@ -219,5 +229,5 @@ def _provenance(run: Run) -> dict:
 
 def _command(runs: Sequence[Run]) -> str:
     """The command that rebuilds this page, relative to where it was made when the runs lie below there."""
-    folders = dict.fromkeys(run.directory.parent if run.directory.name.isdigit() else run.directory for run in runs)
+    folders = dict.fromkeys(run.directory.parent if is_job(run.directory) else run.directory for run in runs)
     return shlex.join(["python", "-m", "icm", "report", *(os.path.relpath(folder) for folder in folders)])

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from icm.failures import ERROR_FILE, failed_jobs, print_failures
+from icm.errors import UserError
+from icm.sweeps import failed_jobs, forget_jobs, print_failures, refuse_unwritable
 
 
 class SweepReport(Callback):
@@ -31,14 +32,14 @@ class SweepReport(Callback):
         if cls.running:
             finish_sweep(cls.running)
 
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        _stop_unless_writable(Path(config.hydra.runtime.cwd) / config.hydra.run.dir)
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Forget how the jobs of an earlier sweep in this folder ended; what they coded and embedded is cached."""
         directory = Path(config.hydra.runtime.cwd) / config.hydra.sweep.dir
+        _stop_unless_writable(directory)
         SweepReport.running = directory
-        for name in (ERROR_FILE, "summary.json"):
-            for path in directory.glob(f"*/{name}"):
-                if path.parent.name.isdigit():
-                    path.unlink()
+        forget_jobs(directory)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         directory = Path(config.hydra.runtime.cwd) / config.hydra.sweep.dir
@@ -46,8 +47,6 @@ class SweepReport(Callback):
         try:
             failed = finish_sweep(directory)
         except Exception as error:
-            from icm.errors import UserError
-
             if not isinstance(error, UserError):
                 traceback.print_exc()
             print(f"{directory}: no report: {error}", file=sys.stderr)
@@ -66,14 +65,19 @@ def finish_sweep(directory: Path) -> dict[str, str]:
 
 def report_finished(directory: Path, failed: dict[str, str]) -> None:
     from icm.evaluation.results import load_runs
-    from icm.report.html import write_report
-    from icm.report.tables import print_table, write_table
+    from icm.report.write import write_reports
 
     runs = [run for run in load_runs(directory) if run.directory.name not in failed]
     if not runs:
         print(f"{directory}: no job finished, so there is no table", file=sys.stderr)
         return
-    written = (*write_table(runs, directory), write_report(runs, directory / "report.html"))
-    print_table(runs)
-    for path in written:
+    for path in write_reports(runs, directory):
         print(path)
+
+
+def _stop_unless_writable(directory: Path) -> None:
+    # Hydra turns every other exception of a callback into a warning.
+    try:
+        refuse_unwritable(directory)
+    except UserError as error:
+        raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from None

@@ -2,31 +2,35 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from icm.evaluation.measures import Estimate, Measure, Subject
 from icm.evaluation.results import Run, rows_to_csv
 from icm.files import atomic_write
 from icm.metrics.statistics import PairedDifference
 from icm.report.comparisons import Comparison, compare
-from icm.report.points import Point, Similarity, collect_points, embedder_title, embedders_of
+from icm.report.points import Point, collect_points, measures_of, subject_title, subjects_of
 
-COLUMNS = (
-    "codec", "label", "qp", "quality", "images", "faces", "bpp", "bpp_total", "psnr", "embedder", "cosine_similarity",
-    "ci95_low", "ci95_high", "calibrated_similarity", "calibrated_ci95_low", "calibrated_ci95_high",
-)  # fmt: skip
 NO_VALUE = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
+Cells = tuple[list[str], list[list[str]]]
 
 
-def table(runs: Sequence[Run]) -> list[dict]:
-    """One row per codec point and recogniser, with the columns `COLUMNS`; None where there is no value."""
-    return [_row(point, name) for point in collect_points(runs) for name in point.similarity]
+def table(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """One row per codec point and subject (recogniser, attack, model); None where there is no value."""
+    points = collect_points(runs)
+    measures = measures_of(points, empty=True)
+    rows = []
+    for point in points:
+        for subject in subjects_of([point]) or [Subject()]:
+            rows.append(_row(point, subject, measures))
+    # A column that no row needs says nothing: attacks and models are there once there is one.
+    unused = [name for name in ("attack", "model") if all(row[name] in (None, "none") for row in rows)]
+    return [{name: value for name, value in row.items() if name not in unused} for row in rows]
 
 
-def _row(point: Point, embedder: str) -> dict:
-    similarity = point.similarity[embedder]
-    low, high = similarity.ci95 or (None, None)
-    calibrated_low, calibrated_high = similarity.calibrated_ci95 or (None, None)
-    return {
+def _row(point: Point, subject: Subject, measures: dict[Measure, list[Subject]]) -> dict[str, Any]:
+    row: dict[str, Any] = {
         "codec": point.codec,
         "label": point.label(),
         "qp": point.qp,
@@ -36,14 +40,15 @@ def _row(point: Point, embedder: str) -> dict:
         "bpp": point.bpp,
         "bpp_total": point.bpp_total,
         "psnr": point.psnr,
-        "embedder": embedder,
-        "cosine_similarity": similarity.mean,
-        "ci95_low": low,
-        "ci95_high": high,
-        "calibrated_similarity": similarity.calibrated_mean,
-        "calibrated_ci95_low": calibrated_low,
-        "calibrated_ci95_high": calibrated_high,
+        "embedder": subject.embedder or None,
+        "attack": subject.attack or None,
+        "model": subject.model or None,
     }
+    for measure in measures:
+        # What is the codec's alone stands in every row.
+        found = point.estimate(measure.key, subject) or point.estimate(measure.key, Subject()) or Estimate(None)
+        row |= dict(zip(measure.columns, (found.value, found.low, found.high), strict=True))
+    return {**row, "bpp_pooled": point.bpp_pooled}
 
 
 def number(value: float | None, digits: int, sign: bool = False) -> str:
@@ -59,81 +64,99 @@ def interval(limits: tuple[float, float] | None, digits: int = 3, sign: bool = F
     return "" if limits is None else f"[{', '.join(number(limit, digits, sign) for limit in limits)}]"
 
 
-def wide_table(points: Sequence[Point], calibrated: bool = False) -> tuple[list[str], list[list[str]]]:
-    """Heading and rows in the paper's layout: codec, bpp, PSNR, then a column per recogniser."""
-    names = embedders_of(points)
-    heading = ["Codec", "bpp", "PSNR", *(embedder_title(name) for name in names)]
+def shown(points: Sequence[Point]) -> dict[Measure, list[Subject]]:
+    """The measures that get a table of their own: all but those of the coded picture, which stand in every table."""
+    return {measure: subjects for measure, subjects in measures_of(points).items() if measure.task != "coding"}
+
+
+def wide_table(points: Sequence[Point], measure: Measure, subjects: Sequence[Subject]) -> Cells:
+    """Heading and rows in the paper's layout: codec, bpp, PSNR, then a column per subject of the measure."""
+    heading = ["Codec", "bpp", "PSNR", *(subject_title(points, subject) or measure.title for subject in subjects)]
     rows = [
         [
             point.title,
             number(point.bpp, 3),
             "lossless" if point.psnr is None else number(point.psnr, 2),
-            *(_similarity_cell(point.similarity.get(name), calibrated) for name in names),
+            *(_estimate_cell(point.estimate(measure.key, subject), measure.digits) for subject in subjects),
         ]
         for point in points
     ]
     return heading, rows
 
 
-def _similarity_cell(similarity: Similarity | None, calibrated: bool) -> str:
-    if similarity is None:
+def _estimate_cell(estimate: Estimate | None, digits: int) -> str:
+    if estimate is None:
         return NO_VALUE
-    mean = similarity.calibrated_mean if calibrated else similarity.mean
-    limits = similarity.calibrated_ci95 if calibrated else similarity.ci95
-    return f"{number(mean, 3)} {interval(limits)}".rstrip()
+    return f"{number(estimate.value, digits)} {interval(estimate.interval, digits)}".rstrip()
 
 
-def difference_table(comparisons: Sequence[Comparison]) -> tuple[list[str], list[list[str]]]:
-    """Heading and rows of the differences of cosine similarity at equal rate."""
-    names = list(dict.fromkeys(name for comparison in comparisons for name in comparison.raw))
-    heading = ["Codec", "against", "at bpp", *(embedder_title(name) for name in names)]
+def difference_table(points: Sequence[Point], comparisons: Sequence[Comparison], measure: Measure) -> Cells:
+    """Heading and rows of the differences of one measure at equal rate."""
+    found = [comparison for comparison in comparisons if any(key[0] == measure for key in comparison.differences)]
+    subjects = list(
+        dict.fromkeys(key[1] for comparison in found for key in comparison.differences if key[0] == measure)
+    )
+    heading = ["Codec", "against", "at bpp", *(subject_title(points, subject) for subject in subjects)]
     rows = [
         [
             comparison.point.title,
             comparison.against,
             number(comparison.point.bpp, 3),
-            *(_difference_cell(comparison.raw.get(name)) for name in names),
+            *(_difference_cell(comparison.differences.get((measure, subject)), measure.digits) for subject in subjects),
         ]
-        for comparison in comparisons
+        for comparison in found
     ]
     return heading, rows
 
 
-def _difference_cell(found: PairedDifference | None) -> str:
+def _difference_cell(found: PairedDifference | None, digits: int) -> str:
     if found is None or found.difference is None:
         return NO_VALUE
-    return f"{number(found.difference, 3, sign=True)} {interval(found.ci95, sign=True)}".rstrip()
+    return f"{number(found.difference, digits, sign=True)} {interval(found.ci95, digits, sign=True)}".rstrip()
 
 
 def describe_data(points: Sequence[Point]) -> str:
     """``27 images, 39 faces``, or the ranges where points differ."""
     counts = []
-    for noun, values in (("image", [p.images for p in points]), ("face", [p.faces for p in points])):
-        low, high = min(values), max(values)
-        counts.append(f"{low if low == high else f'{low} to {high}'} {noun}{'' if high == 1 else 's'}")
+    faces = [point.faces for point in points if point.faces is not None]
+    for noun, values in (("image", [point.images for point in points]), ("face", faces)):
+        if values:
+            low, high = min(values), max(values)
+            counts.append(f"{low if low == high else f'{low} to {high}'} {noun}{'' if high == 1 else 's'}")
     return ", ".join(counts)
 
 
-CAPTION = "Mean cosine similarity of a face before and after coding, with its 95 % interval (bootstrap over images)."
-CALIBRATED_CAPTION = "The same, calibrated: 0 is the mean of two different people, 1 the unchanged face."
-DIFFERENCE_CAPTION = (
-    "Difference of cosine similarity at equal rate, paired by face (the other codec is interpolated at this rate); "
-    "below 0: faces are less recognisable than with the other codec."
-)
+def difference_caption(measure: Measure) -> str:
+    """What a table of differences of a measure shows."""
+    less = "faces are less recognisable" if measure.direction == "lower is private" else "it is less"
+    return (
+        f"Difference of {measure.title} at equal rate, paired by face (the other codec is interpolated at this rate); "
+        f"below 0: {less} than with the other codec."
+    )
 
 
-def _sections(points: Sequence[Point]) -> list[tuple[str, list[str], list[list[str]]]]:
-    sections = [(f"{CAPTION} {describe_data(points)}.", *wide_table(points))]
-    if any(value.calibrated_mean is not None for point in points for value in point.similarity.values()):
-        sections.append((CALIBRATED_CAPTION, *wide_table(points, calibrated=True)))
+def _sections(points: Sequence[Point], headlines: bool = False) -> list[tuple[str, list[str], list[list[str]]]]:
+    sections: list[tuple[str, list[str], list[list[str]]]] = []
+    for measure, subjects in shown(points).items():
+        if headlines and not measure.headline:
+            continue
+        data = "" if sections else f" {describe_data(points)}."
+        sections.append((measure.caption + data, *wide_table(points, measure, subjects)))
     comparisons = compare(points)
     if comparisons:
-        sections.append((DIFFERENCE_CAPTION, *difference_table(comparisons)))
-    return sections
+        # The first measure alone: on paper one kind of difference is enough, the report has them all.
+        measure = comparisons[0].first[0]
+        sections.append((difference_caption(measure), *difference_table(points, comparisons, measure)))
+    return sections or [(f"Rate and quality. {describe_data(points)}.", *_rate_table(points))]
+
+
+def _rate_table(points: Sequence[Point]) -> Cells:
+    rows = [[p.title, number(p.bpp, 3), "lossless" if p.psnr is None else number(p.psnr, 2)] for p in points]
+    return ["Codec", "bpp", "PSNR"], rows
 
 
 def to_markdown(points: Sequence[Point]) -> str:
-    """The wide tables (raw, calibrated, paired differences) as Markdown, one after the other."""
+    """A wide table per measure and the paired differences as Markdown, one after the other."""
     return "\n".join(f"{caption}\n\n{_markdown(heading, rows)}" for caption, heading, rows in _sections(points))
 
 
@@ -144,8 +167,9 @@ def _markdown(heading: list[str], rows: list[list[str]]) -> str:
 
 
 def to_text(points: Sequence[Point]) -> str:
-    """The same tables with aligned columns, for a terminal: plain dashes, which every encoding has."""
-    text = "\n".join(f"{caption}\n\n{_aligned(heading, rows)}" for caption, heading, rows in _sections(points))
+    """The tables of the headline measures with aligned columns, for a terminal: plain dashes, as every encoding has."""
+    sections = _sections(points, headlines=True)
+    text = "\n".join(f"{caption}\n\n{_aligned(heading, rows)}" for caption, heading, rows in sections)
     return text.replace(MINUS, "-").replace(NO_VALUE, "-")
 
 
@@ -165,7 +189,8 @@ def print_table(runs: Sequence[Run]) -> None:
 def write_table(runs: Sequence[Run], directory: Path | str) -> tuple[Path, Path]:
     """Write table.csv (long) and table.md (wide) into ``directory``; the same runs give the same bytes."""
     directory = Path(directory)
+    rows = table(runs)
     return (
-        atomic_write(directory / "table.csv", rows_to_csv(COLUMNS, table(runs))),
+        atomic_write(directory / "table.csv", rows_to_csv(rows[0], rows)),
         atomic_write(directory / "table.md", to_markdown(collect_points(runs))),
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from icm.evaluation.results import Run
 from icm.report import figures
-from icm.report.points import Point, collect_points
+from icm.report.points import Point, collect_points, measures_of, subject_title
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def _log_run(run: Run, config: dict, project: str, entity: str | None, group: st
 
     def begin(mode: str):
         return wandb.init(
-            project=project, entity=entity, group=group, name=run.summary["label"], id=identity,
+            project=project, entity=entity, group=group, name=run.summary["title"], id=identity,
             dir=str(run.directory), mode=mode, config=config, settings=settings,
             resume="allow" if mode == "online" else None, reinit="finish_previous",
         )  # fmt: skip
@@ -130,7 +130,8 @@ def _log_run(run: Run, config: dict, project: str, entity: str | None, group: st
     try:
         point = collect_points([run])[0]
         mirror.summary.update(_metrics(run))
-        mirror.log({"faces": _face_table(point), **_figures(point)})
+        tables = {"faces": _face_table(point)} if point.face_keys() else {}
+        mirror.log({**tables, **_figures(point)})
         exit_code = 0
     finally:
         mirror.finish(exit_code=exit_code)
@@ -138,24 +139,28 @@ def _log_run(run: Run, config: dict, project: str, entity: str | None, group: st
 
 
 def _metrics(run: Run) -> dict:
-    """Summary numbers with flat names such as ``similarity/dlib/mean``."""
+    """Summary numbers with flat names: ``bpp``, ``cosine_similarity/dlib``, ``cosine_similarity/dlib/low``."""
     summary = run.summary
-    metrics = {name: summary[name] for name in ("codec", "label", "images", "faces", "bpp", "bpp_total", "psnr")}
+    names = ("codec", "title", "series", "label", "images", "faces", "bpp", "bpp_total", "bpp_pooled", "data")
+    metrics = {name: summary.get(name) for name in names}
     metrics |= {f"point/{name}": value for name, value in summary["point"].items()}
     metrics["skipped"] = len(summary["skipped"])
-    for name, value in summary["similarity"].items():
-        metrics |= {f"similarity/{name}/{key}": number for key, number in value.items() if not isinstance(number, list)}
-        for interval in ("ci95", "calibrated_ci95"):
-            for limit, number in zip(("low", "high"), value[interval], strict=True):
-                metrics[f"similarity/{name}/{interval}_{limit}"] = number
+    for (measure, subject), estimate in run.estimates.items():
+        name = "/".join([measure, *(part for part in subject if part not in ("", "none"))])
+        metrics |= {name: estimate.value, f"{name}/low": estimate.low, f"{name}/high": estimate.high}
     return {name: value for name, value in metrics.items() if value is not None}
 
 
 def _face_table(point: Point):
-    """A row per face: image, face, original and coded crop, and a column of similarities per recogniser."""
+    """A row per face: image, face, original and coded crop, and a column per measure of faces and recogniser."""
     import wandb
 
-    scores = {name: point.scores(name) for name in point.similarity}
+    scores = {
+        f"{measure.title}, {subject_title([point], subject)}": point.scores(measure.key, subject)
+        for measure, subjects in measures_of([point]).items()
+        if measure.of == "faces"
+        for subject in subjects
+    }
     table = wandb.Table(columns=["image", "face", "original", "coded", *scores])
     for key in point.face_keys()[:TABLE_FACES]:
         crops = [point.crop(kind, key) for kind in ("original", "coded")]
@@ -168,7 +173,11 @@ def _figures(point: Point) -> dict:
     import wandb
     from PIL import Image
 
-    drawn = {"spread": figures.spread_figure(point)}
+    drawn = {
+        f"spread/{measure.key}": figures.spread_figure(point, measure)
+        for measure in measures_of([point])
+        if measure.of == "faces"
+    }
     if point.face_keys():
         drawn["strip"] = figures.strip_figure([point], point.face_keys()[:4])
     pictures = {}

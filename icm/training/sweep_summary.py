@@ -7,7 +7,7 @@ from pathlib import Path
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from icm.failures import failed_jobs, print_failures
+from icm.sweeps import failed_jobs, print_failures
 
 
 class SweepSummary(Callback):

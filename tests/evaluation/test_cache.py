@@ -56,3 +56,15 @@ def test_writers_at_the_same_time_leave_a_whole_entry(tmp_path):
         assert blob is None or (len(blob) == 5000 and len(set(blob)) == 1)
     assert cache.get("kind", "cd" * 32) is not None
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_cache_that_cannot_be_written_is_one_warning_and_reads_on(tmp_path, caplog):
+    """A folder under a file stands for a full or read-only disk, which root would not notice as permissions."""
+    (tmp_path / "file").write_bytes(b"")
+    cache = Cache(tmp_path / "file" / "cache")
+    for value in range(3):
+        cache.put("boxes", "ab" * 32, bytes([value]))
+        assert cache.get("boxes", "ab" * 32) is None
+    assert len(caplog.records) == 1
+    assert "nothing more is kept for a later run" in caplog.text
+    assert "Not a directory" in caplog.text

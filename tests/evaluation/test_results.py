@@ -1,11 +1,12 @@
 import pytest
 
+from icm.evaluation.measures import Estimate, Subject
 from icm.evaluation.results import (
-    FACE_COLUMNS,
-    IMAGE_COLUMNS,
     ResultsError,
     Run,
+    Summary,
     crop_name,
+    estimate_entries,
     load_run,
     load_runs,
     rows_to_csv,
@@ -14,9 +15,20 @@ from icm.evaluation.results import (
 
 
 def make_run(directory, cell="a", **summary):
-    image = dict.fromkeys(IMAGE_COLUMNS, 1) | {"image": "1.jpg", "bpp": 0.25, "psnr": float("inf")}
-    face = dict.fromkeys(FACE_COLUMNS, 2) | {"image": "1.jpg", "identity": None, "embedder": "dlib"}
-    return Run(directory, {"cell": cell, **summary}, [image], [face])
+    image = {"image": "1.jpg", "width": 1, "bpp": 0.25, "psnr": float("inf")}
+    face = {"image": "1.jpg", "face": 2, "identity": None, "embedder": "dlib", "cosine_similarity": 0.5}
+    content = dict.fromkeys(sorted(Summary.__required_keys__), "") | {"cell": cell, "estimates": [], **summary}
+    return Run(directory, content, {"images": [image], "faces": [face]})
+
+
+def test_estimates_read_back_as_they_were_found(tmp_path):
+    found = {
+        ("cosine_similarity", Subject("dlib", "none")): Estimate(0.5, 0.25, 0.75, 4),
+        ("psnr", Subject()): Estimate(30.125, None, None, 1),
+        ("rank1", Subject("dlib", "none")): Estimate(None, note="two people at least are needed"),
+    }
+    write_run(make_run(tmp_path, estimates=estimate_entries(found)))
+    assert load_run(tmp_path).estimates == found
 
 
 def test_crops_have_names_that_every_disk_takes_and_that_tell_images_apart():
@@ -60,6 +72,12 @@ def test_missing_and_damaged_files_are_named(tmp_path):
         load_run(tmp_path)
     (tmp_path / "faces.csv").write_text("image,x\n1.jpg,twelve\n")
     with pytest.raises(ResultsError, match=r"faces\.csv: not a result table"):
+        load_run(tmp_path)
+    (tmp_path / "summary.json").write_text('{"codec": "vvc"}')
+    with pytest.raises(ResultsError, match=r"summary\.json: not written by this version"):
+        load_run(tmp_path)
+    (tmp_path / "summary.json").write_text('{"tables": ["../../etc/passwd"]}')
+    with pytest.raises(ResultsError, match=r"summary\.json: "):
         load_run(tmp_path)
     (tmp_path / "summary.json").write_text("{")
     with pytest.raises(ResultsError, match=r"summary\.json: not JSON"):

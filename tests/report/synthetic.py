@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from icm.evaluation.results import Run, crop_name, write_run
-from icm.metrics.statistics import bootstrap_mean_ci
+from icm.evaluation.measures import Estimate, Subject, mean_estimate
+from icm.evaluation.results import Run, crop_name, estimate_entries, write_run
 
 IMAGES = ("a.png", "b.png", "c.png")
 FACES = (("a.png", 0), ("a.png", 1), ("b.png", 0), ("c.png", 0))
@@ -18,6 +18,10 @@ def picture(seed: int, size: int = 40) -> np.ndarray:
     return (np.stack(planes, -1) * 255).astype(np.uint8)
 
 
+SERIES = {"vvc": "VVC", "jpeg": "JPEG", "sa_icm": "SA-ICM", "none": "No codec", "yuv420": "4:2:0 only"}
+SHORT = {"qp": "QP {}", "quality": "quality {}", "rate": "{}"}
+
+
 def write(
     directory: Path,
     codec: str = "vvc",
@@ -26,43 +30,46 @@ def write(
     psnr: float | None = 30.0,
     scores: dict[str, list[float]] | None = None,
     faces=FACES,
-    parameters: dict | None = None,
     crops: bool = True,
-    skipped=(),
     **summary,
 ) -> Path:
     """Write one finished run; ``scores`` holds a similarity per face and embedder, calibrated with impostors at 0.5."""
     point = {"qp": 37} if point is None else point
     scores = {"dlib": [0.9, 0.8, 0.7, 1.0]} if scores is None else scores
     names = list(dict.fromkeys(image for image, _ in faces))
-    rows, similarity = [], {}
+    clusters = [image for image, _ in faces]
+    rows, similarity, estimates = [], {}, {("psnr", Subject()): Estimate(psnr, psnr, psnr, len(names))}
     for embedder, values in scores.items():
         for (image, face), value in zip(faces, values, strict=True):
             rows.append({"image": image, "face": face, "x": 1, "y": 2, "width": 40, "height": 40,
-                         "detector_confidence": 0.99, "identity": None, "embedder": embedder,
+                         "detector_confidence": 0.99, "identity": None, "embedder": embedder, "attack": "none",
                          "cosine_similarity": value, "calibrated_similarity": 2 * value - 1})  # fmt: skip
-        clusters = [image for image, _ in faces]
-        mean = float(np.mean(values))
-        calibrated = [2 * value - 1 for value in values]
+        raw = mean_estimate(values, clusters, 0)
+        calibrated = mean_estimate([2 * value - 1 for value in values], clusters, 0)
+        subject = Subject(embedder, "none")
+        estimates |= {("cosine_similarity", subject): raw, ("calibrated_similarity", subject): calibrated}
         similarity[embedder] = {
-            "mean": mean, "ci95": list(bootstrap_mean_ci(values, clusters)),
-            "calibrated_mean": float(np.mean(calibrated)),
-            "calibrated_ci95": list(bootstrap_mean_ci(calibrated, clusters)),
-            "impostor_mean": 0.5, "faces": len(faces),
+            "mean": raw.value, "ci95": [raw.low, raw.high], "calibrated_mean": calibrated.value,
+            "calibrated_ci95": [calibrated.low, calibrated.high], "impostor_mean": 0.5, "faces": len(faces),
         }  # fmt: skip
     images = [{"image": name, "width": 64, "height": 48, "payload_bytes": 100, "bytes": 120, "bpp": bpp,
-               "bpp_total": bpp + 0.05, "psnr": psnr, "faces": 1, "encode_seconds": 0.1, "decode_seconds": 0.1}
-              for name in names]  # fmt: skip
+               "bpp_total": bpp + 0.05, "psnr": psnr, "faces": 1} for name in names]  # fmt: skip
     label = " ".join([codec, *(f"{name} {value}" for name, value in point.items())])
+    series = summary.get("series", SERIES[codec])
+    short = ", ".join(SHORT[name].format(value) for name, value in point.items())
     document = {
-        "codec": codec, "label": label, "point": point, "qp": point.get("qp"),
-        "parameters": {**point, "preset": "medium", **(parameters or {})}, "codec_version": "ffmpeg 9",
-        "source": "demo", "detector": "mtcnn", "images": len(names), "faces": len(faces), "skipped": list(skipped),
-        "bpp": bpp, "bpp_total": bpp + 0.05, "psnr": psnr, "similarity": similarity,
-        "cell": f"{label} {parameters} {sorted(scores)} {summary}", "versions": {"python": "3.11.7", "icm": "0.1.0"},
+        "codec": codec, "title": f"{series} {short}".strip(), "series": series, "short": short, "variant": None,
+        "baseline_of": "*" if codec == "vvc" else "", "ceiling": codec in ("none", "yuv420"),
+        "label": label, "point": point, "qp": point.get("qp"), "parameters": {**point, "preset": "medium"},
+        "codec_version": "ffmpeg 9", "source": "demo", "detector": "mtcnn", "images": len(names), "faces": len(faces),
+        "skipped": [], "bpp": bpp, "bpp_total": bpp + 0.05, "bpp_pooled": bpp, "psnr": psnr, "lossless_images": 0,
+        "tasks": ["faces"], "data": "0123", "similarity": similarity, "estimates": estimate_entries(estimates),
+        "titles": {"dlib": "Dlib", "arcface": "ArcFace", "none": "no attack"},
+        "parts": [{"name": codec, "parameters": {}, "version": "1"}, {"name": "demo", "parameters": {}, "version": ""}],
+        "cell": f"{label} {sorted(scores)} {summary}", "versions": {"python": "3.11.7", "icm": "0.1.0"},
         "git_commit": "0123abc", "seed": 0, **summary,
     }  # fmt: skip
-    write_run(Run(directory, document, images, rows))
+    write_run(Run(directory, document, {"images": images, "faces": rows}))
     if crops:
         for kind, offset in (("original", 0), ("coded", 1)):
             (directory / "crops" / kind).mkdir(parents=True, exist_ok=True)
@@ -83,9 +90,7 @@ def write_sweep(directory: Path) -> Path:
         job += 1
     for rate, bpp, drop in ((1, 0.2, 0.4), (2, 0.3, 0.3)):
         scores = {"dlib": (base - drop).tolist(), "arcface": (base - 1.5 * drop).tolist()}
-        write(
-            directory / str(job), "sa_icm", {"rate": rate}, bpp, 24 + rate, scores, parameters={"weights_id": str(rate)}
-        )
+        write(directory / str(job), "sa_icm", {"rate": rate}, bpp, 24 + rate, scores)
         job += 1
     write(directory / str(job), "none", {}, 24.0, None, {"dlib": [1.0] * 4, "arcface": [1.0] * 4})
     return directory

@@ -7,15 +7,21 @@ from icm.report.comparisons import compare
 from icm.report.points import collect_points
 
 
+def difference(comparison, measure, embedder="dlib"):
+    return next(found for (entry, subject), found in comparison.differences.items()
+                if (entry.key, subject.embedder) == (measure, embedder))  # fmt: skip
+
+
 def test_the_learned_codec_is_held_against_vvc(runs):
     found = compare(collect_points(runs))
     assert [(c.point.title, c.against) for c in found] == [("SA-ICM 2", "VVC"), ("SA-ICM 1", "VVC")]
     # At 0.2 bpp between VVC QP 40 (0.17 bpp, 0.2 lower than the base) and QP 37 (0.27 bpp, 0.1 lower).
     weight = math.log(0.2 / 0.17) / math.log(0.27 / 0.17)
     expected = -0.4 + 0.2 * (1 - weight) + 0.1 * weight
-    assert found[1].raw["dlib"].difference == pytest.approx(expected, abs=1e-6)
-    assert found[1].raw["dlib"].ci95 == pytest.approx((expected, expected), abs=1e-6)
-    assert found[1].calibrated["dlib"].difference == pytest.approx(2 * expected, abs=1e-6)
+    raw, calibrated = (difference(found[1], measure) for measure in ("cosine_similarity", "calibrated_similarity"))
+    assert raw.difference == pytest.approx(expected, abs=1e-6)
+    assert raw.ci95 == pytest.approx((expected, expected), abs=1e-6)
+    assert calibrated.difference == pytest.approx(2 * expected, abs=1e-6)
 
 
 def test_only_common_faces_are_compared(synthetic, tmp_path):
@@ -24,7 +30,7 @@ def test_only_common_faces_are_compared(synthetic, tmp_path):
     for job, (codec, point, bpp, faces) in enumerate(jobs):
         synthetic.write(tmp_path / str(job), codec, point, bpp, scores={"dlib": [0.5] * len(faces)}, faces=faces)
     (comparison,) = compare(collect_points([load_run(tmp_path / str(job)) for job in range(3)]))
-    assert comparison.raw["dlib"].faces == 2
+    assert difference(comparison, "cosine_similarity").faces == 2
 
 
 def test_faces_of_other_data_are_never_paired(synthetic, tmp_path):
@@ -35,15 +41,18 @@ def test_faces_of_other_data_are_never_paired(synthetic, tmp_path):
     assert compare(collect_points([load_run(tmp_path / str(job)) for job in range(3)])) == []
 
 
-def test_the_control_network_is_a_baseline(synthetic, tmp_path):
+def test_what_a_codec_says_is_a_baseline_is_one(synthetic, tmp_path):
+    """The control comes first in the sweep here, and a checkpoint of that name is no control."""
+    curves = [("SA-ICM control", "SA-ICM", (0.15, 0.4)), ("SA-ICM", "", (0.2, 0.3)), ("my control", "", (0.2, 0.3))]
     job = 0
-    for variant, bpps in (("edge", (0.2, 0.3)), ("control", (0.15, 0.4))):
-        for rate, bpp in enumerate(bpps):
-            synthetic.write(tmp_path / str(job), "sa_icm", {"rate": rate}, bpp, parameters={"variant": variant})
+    for series, baseline_of, rates in curves:
+        for rate, bpp in enumerate(rates):
+            synthetic.write(tmp_path / str(job), "sa_icm", {"rate": rate}, bpp, series=series, baseline_of=baseline_of)
             job += 1
     found = compare(collect_points([load_run(tmp_path / str(n)) for n in range(job)]))
-    assert {(c.point.series, c.against) for c in found} == {("SA-ICM (edge)", "SA-ICM (control)")}
-    assert len(found) == 2
+    assert {(c.point.series, c.against) for c in found} == {
+        ("SA-ICM", "SA-ICM control"), ("my control", "SA-ICM control"), ("my control", "SA-ICM"),
+    }  # fmt: skip
 
 
 def test_nothing_to_compare(synthetic, tmp_path):

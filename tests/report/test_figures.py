@@ -3,9 +3,14 @@ import xml.etree.ElementTree
 import pytest
 from PIL import Image
 
+from icm.evaluation.measures import Subject, of_task
 from icm.evaluation.results import load_run
 from icm.report import figures
 from icm.report.points import collect_points
+
+SIMILARITY, CALIBRATED = of_task("faces")[:2]
+(PSNR,) = of_task("coding")
+DLIB, ARCFACE = Subject("dlib", "none"), Subject("arcface", "none")
 
 
 @pytest.fixture
@@ -19,12 +24,12 @@ def texts(svg: str) -> list[str]:
 
 
 def test_curves_carry_their_names_and_points(points):
-    found = texts(figures.svg_text(figures.similarity_figure(points, "dlib")))
+    found = texts(figures.svg_text(figures.measure_figure(points, SIMILARITY, DLIB)))
     assert {"Dlib", "VVC", "SA-ICM", "No codec", "QP 40", "37", "35", "32", "1", "bits per pixel"} <= set(found)
 
 
 def test_curves_go_through_the_measured_means(points):
-    (axes,) = figures.similarity_figure(points, "arcface").axes
+    (axes,) = figures.measure_figure(points, SIMILARITY, ARCFACE).axes
     line = next(line for line in axes.lines if len(line.get_xdata()) == 4 and line.get_linestyle() == "-")
     assert list(line.get_xdata()) == pytest.approx([0.5, 0.36, 0.27, 0.17])
     assert list(line.get_ydata()) == pytest.approx([0.92, 0.82, 0.72, 0.52])
@@ -33,13 +38,13 @@ def test_curves_go_through_the_measured_means(points):
 
 
 def test_svg_is_the_same_every_time(points):
-    assert figures.svg_text(figures.rate_quality_figure(points)) == figures.svg_text(
-        figures.rate_quality_figure(points)
+    assert figures.svg_text(figures.measure_figure(points, PSNR, Subject())) == figures.svg_text(
+        figures.measure_figure(points, PSNR, Subject())
     )
 
 
 def test_overview_has_a_panel_per_recogniser(points):
-    figure = figures.overview_figure(points, calibrated=True)
+    figure = figures.overview_figure(points, CALIBRATED)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["Dlib", "ArcFace"]
 
 
@@ -66,14 +71,14 @@ def test_missing_crops_leave_a_gap(synthetic, tmp_path):
 
 def test_single_points_and_lossless_runs_can_be_drawn(synthetic, tmp_path):
     points = collect_points([load_run(synthetic.write(tmp_path, "none", {}, 24.0, None))])
-    for figure in (figures.similarity_figure(points, "dlib"), figures.rate_quality_figure(points)):
+    for figure in (figures.measure_figure(points, SIMILARITY, DLIB), figures.measure_figure(points, PSNR, Subject())):
         assert figures.svg_text(figure).startswith("<?xml")
-    assert figures.png_bytes(figures.spread_figure(points[0])).startswith(b"\x89PNG")
+    assert figures.png_bytes(figures.spread_figure(points[0], SIMILARITY)).startswith(b"\x89PNG")
 
 
 def test_other_suffixes_are_refused(points, tmp_path):
     with pytest.raises(ValueError, match=r"\.svg, \.png or \.jpg"):
-        figures.save(figures.rate_quality_figure(points), tmp_path / "a.pdf")
+        figures.save(figures.measure_figure(points, PSNR, Subject()), tmp_path / "a.pdf")
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_writes_every_figure(synthetic, tmp_path):
     synthetic.write(tmp_path / "run")
     assert main(["report", str(tmp_path / "run"), "--figures", str(tmp_path / "figures")]) == 0
     names = {path.name for path in (tmp_path / "figures").iterdir()}
-    stems = ("similarity", "calibrated", "similarity_dlib", "calibrated_dlib", "rate_psnr")
+    stems = ("psnr", "cosine_similarity_dlib", "calibrated_similarity_dlib")
     assert names == {"faces.jpg", *(f"{stem}.{suffix}" for stem in stems for suffix in ("svg", "png"))}
 
 

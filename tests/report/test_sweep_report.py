@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from icm.failures import failed_jobs
 from icm.report.sweep_report import finish_sweep
+from icm.sweeps import failed_jobs
 
 ROOT = Path(__file__).resolve().parents[2]
 APP = """

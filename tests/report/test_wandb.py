@@ -73,7 +73,7 @@ def test_offline_run_is_written_once_without_network(synthetic, tmp_path):
     assert result.stderr == ""
     (record,) = (directory / "wandb").glob(f"offline-run-*-{identity}/run-{identity}.wandb")
     content = record.read_bytes()
-    for text in (b"similarity/dlib/mean", b"vvc qp 37", b"sweep"):
+    for text in (b"cosine_similarity/dlib/low", b"VVC QP 37", b"sweep"):
         assert text in content
     crops = [path for path in (directory / "wandb" / "data").rglob("*") if path.is_file()]
     assert len(crops) >= 8

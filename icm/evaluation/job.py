@@ -1,0 +1,212 @@
+"""One job: one codec at one operating point, the pictures of one source, any number of tasks. Writes the summary."""
+
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from icm import provenance
+from icm.codecs.base import Codec
+from icm.errors import UserError
+from icm.evaluation.cache import Cache, content_key, image_hash
+from icm.evaluation.coding import code, rate
+from icm.evaluation.measures import Estimate, Subject, mean_estimate, of_task
+from icm.evaluation.results import Run, Summary, estimate_entries, write_run
+from icm.evaluation.task import Context, Outcome, Task
+from icm.faces.sources import Source, SourceImage
+from icm.files import printable
+from icm.images import ImageError
+from icm.metrics.rate import bits_per_pixel
+from icm.parts import Part, identity
+from icm.threads import in_threads
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the source that some task is concerned with, and its content hash. Its pixels are read again."""
+
+    source: SourceImage
+    digest: str
+    tasks: tuple[Task, ...]
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A picture before and after coding (HWC uint8 RGB) and its row of images.csv."""
+
+    picture: Picture
+    original: np.ndarray
+    coded: np.ndarray
+    row: dict[str, Any]
+
+
+class Job:
+    """The parts of one measurement.
+
+    Args:
+        codec: What codes the pictures.
+        source: Where they come from.
+        tasks: What is done with them; all tasks share every coded picture.
+        seed: Of every random choice.
+        workers: Pictures in work at a time; None: the codec's own limit, else as many as cores.
+    """
+
+    def __init__(self, codec: Codec, source: Source, tasks: Sequence[Task], seed: int = 0, workers: int | None = None):
+        self.codec, self.source, self.tasks = codec, source, tasks
+        self.seed, self.workers = seed, workers
+
+    @property
+    def parts(self) -> list[Part]:
+        """Every part, for preflight and the record."""
+        return [self.codec, self.source, *(part for task in self.tasks for part in (task, *task.parts))]
+
+    @property
+    def cell(self) -> str:
+        """What names this very measurement: the same parts and seed always have the same cell."""
+        return content_key(parts=[identity(part) for part in self.parts], seed=self.seed)
+
+    def run(self, cache: Cache, directory: Path) -> Run:
+        """Measure, and write the result files into ``directory``.
+
+        Raises:
+            UserError: No picture is left to measure, with the reason of the first skipped one; or the folder cannot
+                be written to.
+        """
+        context = Context(cache, directory, self.codec.title, self.seed)
+        for task in self.tasks:
+            task.begin(context)
+        images = self.source.images()
+        skipped = list(self.source.ignored())
+        pictures = self._chosen(images, skipped)
+        rows = self._coded(pictures, cache, skipped)
+        if not rows:
+            first = f"; first: {skipped[0]['image']}: {skipped[0]['reason']}" if skipped else "; there is no image"
+            raise UserError(f"no image left to measure of {len(images)}{first}")
+        outcomes = {task.name: task.finish() for task in self.tasks}
+        tables = {"images": rows} | {name: table for found in outcomes.values() for name, table in found.tables.items()}
+        run = Run(directory, self._summary(pictures, rows, outcomes, skipped), tables)
+        files = {name: content for found in outcomes.values() for name, content in found.files.items()}
+        exports = {name: found_rows for found in outcomes.values() for name, found_rows in found.exports.items()}
+        write_run(run, {**files, "replicates": _replicates(outcomes.values())}, exports)
+        return run
+
+    def _chosen(self, images: Sequence[SourceImage], skipped: list[dict[str, str]]) -> list[Picture]:
+        """The pictures that concern any task; the others are added to ``skipped`` with the reason."""
+        chosen = []
+        for source in _progress(images, len(images), f"{self.codec.title} | {', '.join(t.name for t in self.tasks)}"):
+            try:
+                image = source.load()
+            except ImageError as error:
+                skipped.append({"image": source.name, "reason": printable(error)})
+                continue
+            digest = image_hash(image)
+            reasons = {task: task.concerns(source, image, digest) for task in self.tasks}
+            if wanted := tuple(task for task, reason in reasons.items() if not reason):
+                chosen.append(Picture(source, digest, wanted))
+            else:
+                skipped.append({"image": source.name, "reason": "; ".join(reasons.values())})
+        return chosen
+
+    def _coded(self, pictures: Sequence[Picture], cache: Cache, skipped: list[dict[str, str]]) -> list[dict[str, Any]]:
+        """Code every picture and show it to its tasks; rows of images.csv. One that cannot be coded is skipped."""
+
+        def work(picture: Picture) -> Coded:
+            original = picture.source.load()
+            boxes = [box for task in picture.tasks for box in task.faces(picture.source)]
+            bitstream, coded = code(original, picture.digest, self.codec, cache, boxes)
+            row = {"image": picture.source.name, **rate(original, bitstream)}
+            row |= {measure.key: measure.compute(original, coded) for measure in of_task("coding")}
+            return Coded(picture, original, coded, row)
+
+        rows = []
+        finished = in_threads(work, pictures, self.workers or self.codec.max_workers)
+        for picture, future in _progress(finished, len(pictures), f"{self.codec.title} | coding"):
+            try:
+                done = future.result()
+            except UserError as error:
+                skipped.append({"image": picture.source.name, "reason": printable(error)})
+                continue
+            for task in picture.tasks:
+                done.row.update(task.observe(picture.source, done.original, done.coded))
+            rows.append(done.row)
+        return rows
+
+    def _summary(
+        self,
+        pictures: Sequence[Picture],
+        rows: Sequence[dict[str, Any]],
+        outcomes: dict[str, Outcome],
+        skipped: list[dict[str, str]],
+    ) -> Summary:
+        codec = self.codec
+        estimates: dict[tuple[str, Subject], Estimate] = {
+            (measure.key, Subject()): mean_estimate([row[measure.key] for row in rows], None, self.seed)
+            for measure in of_task("coding")
+        }
+        for outcome in outcomes.values():
+            estimates |= outcome.estimates
+        seen = [[picture.source.name, picture.digest] for picture in pictures]
+        pixels = sum(row["width"] * row["height"] for row in rows)
+        summary: Summary = {
+            "codec": codec.name,
+            "title": codec.title,
+            "series": codec.series,
+            "short": codec.short,
+            "variant": codec.variant,
+            "baseline_of": codec.baseline_of,
+            "ceiling": codec.ceiling,
+            "label": label_of(codec),
+            "point": codec.point,
+            "qp": codec.point.get("qp"),
+            "parameters": codec.parameters,
+            "codec_version": codec.version,
+            "source": self.source.name,
+            "images": len(rows),
+            "bpp": float(np.mean([row["bpp"] for row in rows])),
+            "bpp_total": float(np.mean([row["bpp_total"] for row in rows])),
+            "bpp_pooled": bits_per_pixel(sum(row["payload_bytes"] for row in rows), 1, pixels),
+            "psnr": estimates["psnr", Subject()].value,
+            "lossless_images": sum(row["psnr"] == float("inf") for row in rows),
+            "skipped": skipped,
+            "tasks": [task.name for task in self.tasks],
+            "data": content_key(images=seen, found={task.name: task.data() for task in self.tasks})[:16],
+            "cell": self.cell,
+            "parts": [identity(part) for part in self.parts],
+            "seed": self.seed,
+            "estimates": estimate_entries(estimates),
+            "versions": provenance.versions(),
+            "git_commit": provenance.git_commit(),
+        }
+        for outcome in outcomes.values():
+            summary.update(outcome.summary)  # type: ignore[typeddict-item]
+        return summary
+
+
+def _replicates(outcomes: Iterable[Outcome]) -> dict[str, list[float | None]]:
+    """The resamples of every estimate that keeps them, by measure and subject joined with ``|``; None: no value."""
+    return {
+        "|".join([measure, *subject]): [
+            round(value, 6) if math.isfinite(value) else None for value in estimate.replicates
+        ]
+        for outcome in outcomes
+        for (measure, subject), estimate in outcome.estimates.items()
+        if estimate.replicates is not None
+    }
+
+
+def label_of(codec: Codec) -> str:
+    """A codec at its operating point as it is typed, such as ``vvc qp 37`` or ``sa_icm control rate mid``."""
+    return " ".join(
+        filter(None, [codec.name, codec.variant, *(f"{name} {value}" for name, value in codec.point.items())])
+    )
+
+
+def _progress(items: Any, total: int, description: str) -> Any:
+    return tqdm(items, total=total, desc=description, unit="image", dynamic_ncols=True, mininterval=0.5)

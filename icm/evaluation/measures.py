@@ -1,0 +1,241 @@
+"""What is measured: one entry of `MEASURES` and one function for each number that results, tables and figures show.
+
+Everything downstream (summary.json, table.csv and .md, report.html, figures, Weights & Biases) loops over the measures
+that a run has, so a new one needs nothing but its entry and its function here.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from operator import attrgetter
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from icm.metrics import privacy
+from icm.metrics.identification import Ranks, rank, rank_rate
+from icm.metrics.linkability import linkability_statistic
+from icm.metrics.quality import psnr
+from icm.metrics.scores import Pairs, select_pairs
+from icm.metrics.statistics import Estimate, bootstrap_mean_ci
+from icm.metrics.verification import AUC, EER, Statistic, Trials, fnmr_at_fmr, rate_above, rate_at_fmr, trials
+
+__all__ = ["MEASURES", "Estimate", "FaceEvidence", "Measure", "Subject", "mean_estimate", "of_task"]
+
+Direction = Literal["lower is private", "higher is private", "lower is useful", "higher is useful"]
+
+
+class Subject(NamedTuple):
+    """Whose number it is: a recogniser (under an attack), a task's model, or, all empty, the codec's alone."""
+
+    embedder: str = ""
+    attack: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class FaceEvidence:
+    """What one recogniser makes of every face under one attack; rows belong together.
+
+    Attributes:
+        original: (n, dim) float32 embeddings of the original faces.
+        coded: (n, dim) float32 embeddings of the coded faces, as the attacker shows them to the recogniser.
+        scores: (n, n) float64 similarities under the attack, coded probe by gallery entry; NaN: not compared.
+        gallery: What the attacker has on file, ``original`` or ``coded`` pictures.
+        identities: Who each face is; None where that is not known.
+        images: The picture each face is in.
+        strangers: (n, n) bool, the pairs that are trusted to show different people.
+        threshold: The recogniser's own verification threshold (cosine similarity), None where it has none.
+        seed: Of the resampling.
+    """
+
+    original: np.ndarray
+    coded: np.ndarray
+    scores: np.ndarray
+    gallery: str
+    identities: Sequence[str | None]
+    images: Sequence[str]
+    strangers: np.ndarray
+    threshold: float | None = None
+    seed: int = 0
+
+    @cached_property
+    def impostor_mean(self) -> float | None:
+        """Mean cosine similarity of two originals of different people; None where no pair can be trusted to be that."""
+        return privacy.impostor_mean(self.original, self.strangers)
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """Which comparisons are genuine and which impostor (`icm.metrics.scores`)."""
+        pairs = select_pairs(self.identities, self.images)
+        return replace(pairs, impostor=pairs.impostor & self.strangers)
+
+    @cached_property
+    def trials(self) -> Trials:
+        return trials(self.scores, self.pairs)
+
+    @cached_property
+    def ranks(self) -> Ranks:
+        return rank(self.scores, self.pairs)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One kind of number.
+
+    Attributes:
+        key: Its name in files: a column of table.csv, and of faces.csv or images.csv where it has a value for each.
+        title: Its name for people.
+        axis: The label of an axis, with the unit.
+        direction: Which way is good, and what for.
+        digits: Decimals that people are shown.
+        caption: One sentence that says what it is; it stands above its table.
+        task: The task that measures it (`icm.evaluation.task.Task.name`), or ``coding`` for every coded picture.
+        of: ``faces``: ``compute`` gives a value for every face, the estimate is their mean, its interval a bootstrap
+            over images. ``images``: a value for every picture. ``pairs``: the estimate itself, or the
+            `icm.metrics.verification.Statistic` to take it by. ``boxes``: the estimate, from boxes found again.
+        compute: Takes what its task has found: `FaceEvidence` for faces and pairs, (original, coded) for coding,
+            `icm.metrics.detectability.Detectability` for boxes.
+        limits: Columns of the interval in table.csv; by default KEY_low and KEY_high.
+        headline: Whether it is shown where there is room for few: on the terminal.
+    """
+
+    key: str
+    title: str
+    axis: str
+    direction: Direction
+    digits: int
+    caption: str
+    task: str
+    of: Literal["faces", "images", "pairs", "boxes"]
+    compute: Callable[..., Any] = field(repr=False)
+    limits: tuple[str, str] = ("", "")
+    headline: bool = False
+
+    @property
+    def columns(self) -> tuple[str, str, str]:
+        """The columns of value, low and high in table.csv."""
+        low, high = self.limits
+        return self.key, low or f"{self.key}_low", high or f"{self.key}_high"
+
+
+def mean_estimate(values: Sequence[float] | np.ndarray, clusters: Sequence[Hashable] | None, seed: int) -> Estimate:
+    """The mean of the finite values with its interval, resampled by cluster (None: each value on its own)."""
+    array = np.asarray(values, dtype=np.float64)
+    usable = np.isfinite(array)
+    if not usable.any():
+        return Estimate(None)
+    kept = None if clusters is None else [label for label, keep in zip(clusters, usable, strict=True) if keep]
+    low, high = bootstrap_mean_ci(array[usable], kept, seed=seed)
+    units = len(array[usable]) if kept is None else len(set(kept))
+    return Estimate(float(array[usable].mean()), low, high, int(usable.sum()), units)
+
+
+def _similarity(evidence: FaceEvidence) -> np.ndarray:
+    # A picture on file that was coded as the probe was is the very same picture: nothing to compare.
+    same = np.diag(evidence.scores)
+    return same if evidence.gallery == "original" else np.full_like(same, np.nan)
+
+
+def _calibrated(evidence: FaceEvidence) -> np.ndarray:
+    return privacy.calibrate(_similarity(evidence), evidence.impostor_mean)
+
+
+def _at_own_threshold(evidence: FaceEvidence) -> Statistic | Estimate:
+    if evidence.threshold is None:
+        return Estimate(None, note="no threshold of the recogniser's own for such similarities")
+    return rate_above(evidence.threshold)
+
+
+def _rank(k: int, evidence: FaceEvidence) -> Estimate:
+    return rank_rate(evidence.ranks, k, evidence.seed)
+
+
+def _statistic(statistic: Statistic, evidence: FaceEvidence) -> Statistic:
+    return statistic
+
+
+def _pairs(
+    key: str, title: str, direction: Direction, caption: str, compute: Callable[..., Any], headline: bool = False
+) -> Measure:
+    return Measure(
+        key, title, title, direction, 3, caption, task="faces", of="pairs", compute=compute, headline=headline
+    )
+
+
+MEASURES: tuple[Measure, ...] = (
+    Measure(
+        "psnr", "PSNR", "PSNR (dB)", "higher is useful", 2,
+        "Peak signal-to-noise ratio of the coded picture, mean over images that were not coded losslessly.",
+        task="coding", of="images", compute=psnr,
+    ),
+    Measure(
+        "cosine_similarity", "cosine similarity", "cosine similarity", "lower is private", 3,
+        "Mean cosine similarity of a face before and after coding, with its 95 % interval (bootstrap over images).",
+        task="faces", of="faces", compute=_similarity, limits=("ci95_low", "ci95_high"), headline=True,
+    ),
+    Measure(
+        "calibrated_similarity", "calibrated similarity", "calibrated similarity", "lower is private", 3,
+        "The same, calibrated: 0 is the mean of two different people, 1 the unchanged face.",
+        task="faces", of="faces", compute=_calibrated, limits=("calibrated_ci95_low", "calibrated_ci95_high"),
+        headline=True,
+    ),
+    _pairs(
+        "rank1", "rank-1 rate", "lower is private",
+        "Share of coded faces whose person comes first in a search through the originals of everyone.",
+        partial(_rank, 1), headline=True,
+    ),
+    _pairs(
+        "rank5", "rank-5 rate", "lower is private",
+        "Share of coded faces whose person is among the first five of such a search.",
+        partial(_rank, 5),
+    ),
+    _pairs(
+        "auc", "ROC AUC", "lower is private",
+        "Probability that a pair of one person scores above a pair of two; 0.5 is guessing.",
+        partial(_statistic, AUC),
+    ),
+    _pairs(
+        "eer", "EER", "higher is private",
+        "Equal error rate: the threshold at which as many pairs of one person are missed as of two are accepted.",
+        partial(_statistic, EER),
+    ),
+    *(
+        _pairs(
+            f"fmr1e-{digits}_rate", f"match rate at FMR 1e-{digits}", "lower is private",
+            f"Share of pairs of one person accepted at the threshold that accepts 1e-{digits} of pairs of two.",
+            partial(_statistic, rate_at_fmr(10.0**-digits)), headline=digits == 2,
+        )
+        for digits in (1, 2, 3)
+    ),
+    _pairs(
+        "fnmr_fmr1e-2", "FNMR at FMR 1e-2", "higher is private",
+        "Share of pairs of one person missed at the threshold that accepts 1e-2 of pairs of two.",
+        partial(_statistic, fnmr_at_fmr(1e-2)),
+    ),
+    _pairs(
+        "threshold_rate", "match rate at the recogniser's threshold", "lower is private",
+        "Share of pairs of one person accepted at the recogniser's own threshold (DeepFace's).",
+        _at_own_threshold,
+    ),
+    _pairs(
+        "d_sys", "linkability D_sys", "lower is private",
+        "Linkability of Gomez-Barrero et al. (2018): 0 when scores say nothing about who it is, 1 when they say all.",
+        partial(_statistic, linkability_statistic()),
+    ),
+    Measure(
+        "detection_recall", "faces still detected", "recall at IoU 0.5", "lower is private", 3,
+        "Share of the faces of the original that the detector finds again in the coded picture.",
+        task="faces", of="boxes", compute=attrgetter("recall"),
+    ),
+    Measure(
+        "detection_ap", "face detection AP", "AP at IoU 0.5", "lower is private", 3,
+        "Average precision of the boxes found in the coded picture against those of the original.",
+        task="faces", of="boxes", compute=attrgetter("average_precision"),
+    ),
+)  # fmt: skip
+
+
+def of_task(task: str) -> list[Measure]:
+    """The measures of one task, in table order."""
+    return [measure for measure in MEASURES if measure.task == task]

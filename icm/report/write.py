@@ -1,0 +1,25 @@
+"""Write the tables and the report of any runs, and print what a person wants to see at once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from icm.evaluation.results import Run
+
+
+def report_run(run: Run, directory: Path) -> None:
+    """Write the table and the report of a single run beside its results, and print the table."""
+    write_reports([run], directory)
+    print(f"results in {directory}\nreport     {directory / 'report.html'}")
+
+
+def write_reports(runs: Sequence[Run], directory: Path) -> list[Path]:
+    """Write table.csv, table.md and report.html into ``directory``, print the table, name each skipped image once."""
+    from icm.report.html import write_report
+    from icm.report.tables import print_table, write_table
+
+    written = [*write_table(runs, directory), write_report(runs, directory / "report.html")]
+    print_table(runs)
+    skipped = dict.fromkeys((entry["image"], entry["reason"]) for run in runs for entry in run.summary["skipped"])
+    for image, reason in skipped:
+        print(f"skipped {image}: {reason}")
+    return written

@@ -1,0 +1,86 @@
+"""The folder of a sweep: one folder for each job, in job order, and what became of jobs that failed."""
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from icm.errors import UserError
+from icm.files import atomic_write
+
+log = logging.getLogger(__name__)
+ERROR_FILE = "error.txt"
+_ROOM = 1 << 16  # bytes that a folder must have room for before a job starts
+
+
+def job_folders(sweep: Path, holding: str) -> list[Path]:
+    """The job folders of a sweep that hold a file, in job order: numbered ones first, then the others by name."""
+    folders = [path.parent for path in sweep.glob(f"*/{holding}")]
+    return sorted(folders, key=lambda folder: (not is_job(folder), int(folder.name) if is_job(folder) else 0, folder))
+
+
+def is_job(folder: Path) -> bool:
+    """Whether a folder is named as Hydra names those of a sweep's jobs: by a number."""
+    return folder.name.isascii() and folder.name.isdigit()
+
+
+def forget_jobs(sweep: Path) -> None:
+    """Remove what says how the jobs of an earlier sweep in this folder ended; what they coded is cached."""
+    for name in (ERROR_FILE, "summary.json"):
+        for folder in job_folders(sweep, name):
+            if is_job(folder):
+                (folder / name).unlink(missing_ok=True)
+
+
+def refuse_unwritable(directory: Path) -> None:
+    """UserError in one line when results cannot be written to a folder (made when missing), before work is done."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(os.urandom(_ROOM))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"{directory}: no results can be written there ({reason}); name another folder") from error
+
+
+@contextmanager
+def failures_recorded(directory: Path) -> Iterator[None]:
+    """Write an exception of the body into ``error.txt`` of the job's folder, log it and go on; remove an earlier one.
+
+    A traceback is logged unless it is a `UserError`; a reason that another job of the sweep has told is not repeated.
+    """
+    path = directory / ERROR_FILE
+    path.unlink(missing_ok=True)
+    try:
+        yield
+    except Exception as error:
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        if reason in failed_jobs(directory.parent).values():
+            log.error("job %s failed for the same reason as an earlier one", directory.name)
+        else:
+            # A list of what is missing is told once, at the end.
+            first, _, rest = reason.partition("\n")
+            unexpected = not isinstance(error, UserError)
+            log.error("job %s failed: %s%s", directory.name, first, " [...]" if rest else "", exc_info=unexpected)
+        atomic_write(path, reason + "\n")
+
+
+def failed_jobs(sweep: Path) -> dict[str, str]:
+    """Job folders with an ``error.txt``, in job order, with the reason that stands in it."""
+    return {folder.name: _reason(folder / ERROR_FILE) for folder in job_folders(sweep, ERROR_FILE)}
+
+
+def print_failures(sweep: Path, failed: dict[str, str]) -> None:
+    """List the failed jobs of a sweep on standard error, each reason once."""
+    for reason in dict.fromkeys(failed.values()):
+        names = [name for name in failed if failed[name] == reason]
+        print(f"job{'s' if len(names) > 1 else ''} {', '.join(names)} failed: {reason}", file=sys.stderr)
+    if failed:
+        print(f"{len(failed)} job(s) of {sweep} failed; run the same command again to retry", file=sys.stderr)
+
+
+def _reason(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip() or "unknown reason"

@@ -1,0 +1,43 @@
+"""Advice on overrides that Hydra would answer with a misleading one."""
+
+import pytest
+
+from icm.overrides import advice
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["codec=jpeg", "quality=10"], ["quality=10", "codec.quality=10"]),
+        (["min_size=30"], ["detector.min_size=30"]),
+        (["faces.path=photos"], ["faces=demo has no path", "folder"]),
+        (["codec=jpeg", "codec.qp=3"], ["codec=jpeg has no qp", "vvc"]),
+    ],
+)
+def test_what_to_write_instead(arguments, words):
+    text = advice("evaluate", arguments)
+    assert "\n" not in text
+    for word in words:
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-m", "codec=vvc,jpeg", "qp=32,37"],
+        ["codec=jpeg", "codec.quality=10"],
+        ["faces=folder", "faces.path=photos"],
+        ["experiment=privacy", "faces.path=photos"],
+        ["codec=vvc,jpeg", "codec.quality=10"],
+        ["embedder=[dlib,arcface]", "embedder.dlib.batch_size=2"],
+        ["hydra.run.dir=here", "+trainer.foo=1", "nonsense", "--help"],
+        ["unknown=1"],
+    ],
+)
+def test_what_may_be_right_is_left_to_hydra(arguments):
+    assert advice("evaluate", arguments) is None
+
+
+def test_training_has_its_own_groups():
+    assert "objective.lmbda=0.03" in advice("train", ["lmbda=0.03"])
+    assert advice("train", ["experiment=small_edge_rate", "data.path=x", "data.scenes=10"]) is None
