@@ -1,4 +1,4 @@
-"""Whether Weights & Biases records online or offline."""
+"""Whether Weights & Biases sends what it records."""
 
 import logging
 import os

@@ -7,6 +7,7 @@ file needs a config beside it.
 
 import hashlib
 import io
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from models.entropy import TABLE_BUFFERS, current_name
 from models.network import CodecNetwork, first
 from models.networks import NETWORKS, network_class
 
+log = logging.getLogger(__name__)
 ACCEPTED = "a Lightning checkpoint of train.py, a published .pth.tar, or a shipped .safetensors file"
 # Wrappers that training puts around a network: DDP, torch.compile.
 _WRAPPER = re.compile(r"^(module\.|_orig_mod\.)+")
@@ -38,11 +40,13 @@ class Initialised:
     """What `initialise` took over.
 
     Attributes:
-        loaded: Names of the network's parameters that the file gave.
-        left: Those that keep their initial values: the file lacks them, or has them in another shape.
+        path: The file.
+        loaded: How many of the network's parameters (tensors) it gave.
+        left: The names of those that keep their initial values: it lacks them, or has them in another shape.
     """
 
-    loaded: list[str]
+    path: str
+    loaded: int
     left: list[str]
 
 
@@ -66,7 +70,7 @@ def load_network(path: Path | str, device: str = "cpu") -> CodecNetwork:
 def initialise(network: CodecNetwork, path: Path | str) -> Initialised:
     """Give ``network`` the weights in ``path`` that fit it by name and shape; the others keep their initial values.
 
-    Takes what `load_network` takes, of the same network or of one that shares parts with it.
+    Takes what `load_network` takes, of the same network or of one that shares parts with it. Logs what was not found.
 
     Raises:
         CheckpointError: As in `load_network`, or hardly anything in the file fits the network.
@@ -82,7 +86,12 @@ def initialise(network: CodecNetwork, path: Path | str) -> Initialised:
             f"{network.misfit(state)}; choose the network= options it was trained with"
         )
     network.load_state_dict({name: state[name] for name in loaded}, strict=False)
-    return Initialised(loaded, [name for name in parameters if name not in set(loaded)])
+    left = [name for name in parameters if name not in set(loaded)]
+    if left:
+        log.warning("%s gave %d parameters, %d stay as initialised: %s", path, len(loaded), len(left), ", ".join(left))
+    else:
+        log.info("%s gave all parameters", path)
+    return Initialised(str(path), len(loaded), left)
 
 
 def read_training(path: Path | str) -> tuple[int, dict]:

@@ -1,6 +1,7 @@
 """A hyperprior whose encoder first predicts where object edges are and smooths the rest away."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -56,7 +57,7 @@ class GatedHyperprior(Hyperprior):
     the gate: bitstreams are those of `Hyperprior`.
     """
 
-    signature = (*Hyperprior.signature, "gate.out.weight")
+    signature: ClassVar[tuple[str, ...]] = (*Hyperprior.signature, "gate.out.weight")
 
     def __init__(self, N: int = 64, M: int = 96, gate: int = 32):
         super().__init__(N=N, M=M)

@@ -1,6 +1,7 @@
 """CompressAI's mean-scale hyperprior (Minnen et al. 2018, ``mbt2018-mean``) under this project's conventions."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from compressai.models import MeanScaleHyperprior
 from torch import Tensor
@@ -18,7 +19,7 @@ class Hyperprior(CodecNetwork, MeanScaleHyperprior):
     """
 
     multiple = 64
-    signature: tuple[str, ...] = ("g_a.0.weight", "h_s.0.weight")
+    signature: ClassVar[tuple[str, ...]] = ("g_a.0.weight", "h_s.0.weight")
     bytes_per_pixel_and_width = 7
 
     def __init__(self, N: int = 64, M: int = 96):

@@ -68,8 +68,6 @@ class Checkpoints(Checkpoint):
     - ``best.ckpt``: the weights of the validation with the lowest loss, whether it came within an epoch or at its end
     - with ``every_n_epochs``, ``epoch-0005.ckpt`` and so on
 
-    A training that ends at ``trainer.max_steps`` ends with a validation, wherever in an epoch that is.
-
     Attributes:
         best: The step and validation figures of best.ckpt; empty before the first. It travels in the checkpoints, so
             a resumed run does not forget its best score.
@@ -98,11 +96,9 @@ class Checkpoints(Checkpoint):
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args) -> None:
         step = trainer.global_step
-        # Lightning validates once more before it stops for this reason, but not when it stops for max_steps.
-        if step == trainer.max_steps:
-            trainer.should_stop, trainer.check_val_every_n_epoch = True, 1
-        # The last batch of an epoch is followed by validation and the checkpoint that holds its outcome.
-        elif step % self.every_n_steps == 0 and step != self._last_step and not trainer.is_last_batch:
+        due = step != self._last_step and (step % self.every_n_steps == 0 or trainer.should_stop)
+        # The last batch is followed by a validation and the checkpoint that holds its outcome.
+        if due and not trainer.is_last_batch and not (trainer.should_stop and trainer.enable_validation):
             self._save(trainer, "last")
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

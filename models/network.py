@@ -1,6 +1,7 @@
 """What every network of this project offers on top of CompressAI's ``CompressionModel``."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from compressai.models import CompressionModel
@@ -35,7 +36,7 @@ class CodecNetwork(CompressionModel):
 
     multiple: int
     hyper_stride: int = 64
-    signature: tuple[str, ...]
+    signature: ClassVar[tuple[str, ...]]
     bytes_per_pixel_and_width: int
 
     @property

@@ -4,6 +4,7 @@ It is the network of SA-ICM and LIC-TCM: state-dict names and shapes are those o
 """
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from compressai import ans
@@ -29,7 +30,7 @@ class TCM(CodecNetwork):
     """
 
     multiple = 128
-    signature = ("g_a.0.conv1.weight",)
+    signature: ClassVar[tuple[str, ...]] = ("g_a.0.conv1.weight",)
     bytes_per_pixel_and_width = 50
 
     def __init__(

@@ -1,48 +1,80 @@
-"""Where the curves of a training go besides metrics.csv: ``logger=`` of train.py."""
+"""Where the curves of a training are mirrored besides metrics.csv: the targets of ``train:`` in conf/logger.
+
+Each is a function of a run that returns one of Lightning's loggers. ``logger=[wandb,tensorboard]`` takes both.
+"""
 
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
+from omegaconf import DictConfig
+
+from icm.config import build
+from icm.preflight import Problem, check
 from icm.training.processes import is_first_process
 from icm.training.run_folder import RunFolder
 
+if TYPE_CHECKING:
+    from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
-def make_loggers(options: dict[str, Any], folder: RunFolder, sweep: str | None) -> list[Any]:
-    """Lightning loggers for the options of conf/logger; ``sweep`` is the name of the sweep a job belongs to, if any."""
-    make = _LOGGERS[options["name"]]
-    return [make(options, folder, sweep)] if make else []
+
+def build_loggers(options: DictConfig, folder: RunFolder, sweep: str | None) -> list["Logger"]:
+    """The loggers of ``cfg.logger``.
+
+    Args:
+        options: The composed options of the group; ``train`` holds one target by each name.
+        folder: The run's folder, which takes everything that they write.
+        sweep: Name of the sweep that the run is a job of, if any.
+
+    Raises:
+        icm.preflight.PreflightError: A package is missing.
+    """
+    return [build(target, folder=folder, sweep=sweep) for target in options.train.values()]
 
 
 def close_loggers() -> None:
-    """End what a logger keeps open in this process: each job of a sweep is a W&B run of its own."""
-    # Where wandb was not imported there is nothing to close.
+    """Each job of a sweep is a W&B run of its own. Where wandb was not imported there is nothing to close."""
     if "wandb" in sys.modules:
         sys.modules["wandb"].finish()
 
 
-def _wandb(options: dict[str, Any], folder: RunFolder, sweep: str | None) -> Any:
-    """W&B: offline unless the user is logged in, and one W&B run however often it is resumed."""
+def wandb(folder: RunFolder, sweep: str | None, project: str, entity: str | None) -> "WandbLogger":
+    """Weights & Biases: offline unless the user is logged in, and one W&B run however often it is resumed."""
     import wandb
     from pytorch_lightning.loggers import WandbLogger
 
     from icm.wandb_mode import default_mode
 
     mode = default_mode()
-    settings = wandb.Settings(silent=True, console="off", disable_git=True, disable_code=True)
-    # `mode`, not Lightning's `offline`, which would change the environment of every later job too.
+    name = folder.directory.name
     return WandbLogger(
         # The folder name of a job of a sweep is a mere number.
-        name=f"{sweep}-{folder.directory.name}" if sweep else folder.directory.name,
+        name=f"{sweep}-{name}" if sweep else name,
         id=folder.identity() if is_first_process() else None,
         save_dir=folder.directory,
+        # `mode`, not Lightning's `offline`, which would change the environment of every later job too.
         mode=mode,
         resume="allow" if mode == "online" else None,
         group=sweep,
-        settings=settings,
-        project=options.get("project"),
-        entity=options.get("entity"),
+        settings=wandb.Settings(silent=True, console="off", disable_git=True, disable_code=True),
+        project=project,
+        entity=entity,
     )
 
 
-_LOGGERS: dict[str, Callable[..., Any] | None] = {"csv": None, "wandb": _wandb}
+def tensorboard(folder: RunFolder, sweep: str | None) -> "TensorBoardLogger":
+    """Files in the run folder's ``tensorboard``; ``tensorboard --logdir outputs/train`` shows all runs."""
+    if not find_spec("tensorboard"):
+        check([Problem("logger=tensorboard needs the package tensorboard", "pip install tensorboard")])
+    from pytorch_lightning.loggers import TensorBoardLogger
+
+    class Pictures(TensorBoardLogger):
+        def log_image(self, key: str, images: Sequence, step: int, caption: Sequence[str]) -> None:
+            for image, name in zip(images, caption, strict=True):
+                self.experiment.add_image(f"{key}/{name}", image, step, dataformats="HWC")
+
+        def log_hyperparams(self, *args: Any, **options: Any) -> None:
+            """The run folder's config.yaml has them."""
+
+    return Pictures(folder.directory, name="tensorboard", version="")

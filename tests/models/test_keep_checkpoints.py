@@ -12,6 +12,7 @@ from icm.errors import UserError
 from icm.masks.base import NoMasks
 from models.hyperprior import Hyperprior
 from models.keep_checkpoints import BackgroundCheckpointIO, Checkpoints
+from models.last_step import LastStep
 from models.lightning import CodecTraining
 from models.objective import RateDistortion
 from tests.datamodules.test_coco import fill
@@ -115,9 +116,18 @@ def test_the_best_of_several_validations_in_an_epoch_is_kept_with_its_own_weight
 def test_a_training_that_ends_within_an_epoch_ends_with_a_validation(tmp_path, options):
     keeper = Checkpoints(tmp_path, 100)
     module = validations({4: 3.0, 5: 2.0, 7: 1.0})
-    fit(module, batches(5), batches(1), callbacks=[keeper], max_epochs=-1, max_steps=7, **options)
+    fit(module, batches(5), batches(1), callbacks=[LastStep(7), keeper], max_epochs=-1, **options)
     assert keeper.best == {"step": 7, "val/loss": 1.0}
     assert torch.load(tmp_path / "best.ckpt", weights_only=True)["global_step"] == 7
+
+
+def test_without_validation_a_training_that_ends_within_an_epoch_keeps_its_last_step(tmp_path):
+    fit(training(), batches(5), callbacks=[LastStep(7), Checkpoints(tmp_path, 100)], max_epochs=-1)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 7
+    spy = Spy()
+    resume = {"ckpt_path": tmp_path / "last.ckpt"}
+    fit(training(), batches(5), callbacks=[spy, LastStep(7), Checkpoints(tmp_path, 100)], max_epochs=-1, **resume)
+    assert not spy.rates, "the last step is reached already"
 
 
 class Recording(Validations):
@@ -128,7 +138,7 @@ class Recording(Validations):
         return super().training_step(batch, index)
 
 
-@pytest.mark.parametrize(("stop", "checkpoint"), [(7, "last"), (7, "best"), (6, "best")])
+@pytest.mark.parametrize(("stop", "checkpoint"), [(7, "last"), (7, "best"), (6, "best"), (6, "last")])
 def test_a_training_goes_on_with_the_next_images_from_any_checkpoint(tmp_path, stop, checkpoint):
     """Of epochs of six batches."""
     for split, count in (("train2017", 12), ("val2017", 1)):
@@ -140,9 +150,9 @@ def test_a_training_goes_on_with_the_next_images_from_any_checkpoint(tmp_path, s
         module = Recording(Hyperprior(8, 12), RateDistortion(0.05, "edge"), lr=1e-3, aux_lr=1e-3)
         module.scores, module.names = scores, []
         pl.Trainer(
-            max_epochs=3, max_steps=steps, logger=False, enable_progress_bar=False, enable_model_summary=False,
-            accelerator="cpu", callbacks=[Checkpoints(tmp_path / folder, 100)], plugins=[BackgroundCheckpointIO()],
-            num_sanity_val_steps=0,
+            max_epochs=3, logger=False, enable_progress_bar=False, enable_model_summary=False,
+            accelerator="cpu", callbacks=[LastStep(steps), Checkpoints(tmp_path / folder, 100)],
+            plugins=[BackgroundCheckpointIO()], num_sanity_val_steps=0,
         ).fit(
             module,
             CocoEdges(str(tmp_path), NoMasks(), crop=64, val_crop=64, batch_size=2, workers=0),
@@ -154,7 +164,7 @@ def test_a_training_goes_on_with_the_next_images_from_any_checkpoint(tmp_path, s
     whole = run(-1)
     assert run(stop, folder="run") == whole[:stop]
     path = tmp_path / "run" / f"{checkpoint}.ckpt"
-    assert run(-1, path) == whole[stop:]
+    assert run(15, path) == whole[stop:15]
 
 
 def test_going_on_in_the_middle_of_an_epoch_takes_every_remaining_step_once(tmp_path):
