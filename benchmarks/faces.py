@@ -3,11 +3,12 @@
 import tempfile
 from pathlib import Path
 
-from icm.evaluation.cache import Cache
 from icm.evaluation.pipeline import evaluate_faces
+
+from icm.evaluation.cache import Cache
 from icm.faces.deepface_setup import import_deepface
-from icm.faces.detection import Detector
-from icm.faces.embedding import Embedder
+from icm.faces.detection import DeepFaceDetector
+from icm.faces.embedding import DeepFaceEmbedder
 from icm.faces.sources import DemoFaces
 
 
@@ -17,8 +18,8 @@ def cases():
 
     scenes = DemoFaces().images()[:3]
     points = [codecs.create("jpeg", quality=quality) for quality in (10, 40)]
-    detector = Detector(backend="mtcnn")
-    embedder = Embedder(name="dlib", model="Dlib", normalization="base")
+    detector = DeepFaceDetector(backend="mtcnn")
+    embedder = DeepFaceEmbedder(name="dlib", model="Dlib", normalization="base")
 
     def pipeline():
         with tempfile.TemporaryDirectory() as folder:

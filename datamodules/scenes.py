@@ -196,7 +196,6 @@ class SceneEdges(MaskedDataModule):
             return
         root = self._root()
         edges = self.masks if isinstance(self.masks, BoundaryMasks) else BoundaryMasks()
-        edges.check()
         names = boundary_names(root)
         if self.held_out >= len(names):
             raise DataError(f"data.held_out={self.held_out}: only {len(names)} photographs have drawn boundaries")

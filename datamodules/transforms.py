@@ -1,12 +1,15 @@
 """Cropping, flipping and resizing of an image and its mask together, as pure functions.
 
-An image is (H, W, 3) uint8 RGB and its mask (H, W) uint8 of 0 and 1; both always receive the same geometry. Randomness
-comes from the numpy Generator that is passed in, so that a sample can be made again from its seed.
+An image is (H, W, 3) uint8 RGB and its mask (H, W), or several as (H, W, masks), uint8 of 0 and 1; all always receive
+the same geometry. Randomness comes from the numpy Generator that is passed in, so that a sample can be made again from
+its seed.
 """
 
 import cv2
 import numpy as np
 import torch
+
+CROP_DRAWS = 10
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -26,12 +29,20 @@ def pad(image: np.ndarray, mask: np.ndarray, height: int, width: int) -> Pair:
     )
 
 
-def random_crop(image: np.ndarray, mask: np.ndarray, size: int, rng: np.random.Generator) -> Pair:
-    """A square of ``size`` pixels from a uniformly random place; smaller images are padded first (`pad`)."""
+def random_crop(image: np.ndarray, mask: np.ndarray, size: int, rng: np.random.Generator, least: int = 0) -> Pair:
+    """A square of ``size`` pixels from a uniformly random place; smaller images are padded first (`pad`).
+
+    A square with fewer than ``least`` set mask pixels is drawn again, at most `CROP_DRAWS` times in all; then the last
+    one is taken as it is.
+    """
     image, mask = pad(image, mask, size, size)
-    y = int(rng.integers(image.shape[0] - size + 1))
-    x = int(rng.integers(image.shape[1] - size + 1))
-    return image[y : y + size, x : x + size], mask[y : y + size, x : x + size]
+    for _ in range(CROP_DRAWS):
+        y = int(rng.integers(image.shape[0] - size + 1))
+        x = int(rng.integers(image.shape[1] - size + 1))
+        square = slice(y, y + size), slice(x, x + size)
+        if np.count_nonzero(mask[square]) >= least:
+            break
+    return image[square], mask[square]
 
 
 def centre_crop(image: np.ndarray, mask: np.ndarray, size: int) -> Pair:
@@ -74,6 +85,8 @@ def resize(image: np.ndarray, mask: np.ndarray, factor: float) -> Pair:
 
 
 def to_tensors(image: np.ndarray, mask: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Image as float32 (3, H, W) in [0, 1] and mask as float32 (1, H, W) of 0 and 1."""
+    """Image as float32 (3, H, W) in [0, 1] and mask as float32 (1, H, W), or (masks, H, W), of 0 and 1."""
     pixels = np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32) / 255
-    return torch.from_numpy(pixels), torch.from_numpy(np.ascontiguousarray(mask[None], dtype=np.float32))
+    return torch.from_numpy(pixels), torch.from_numpy(
+        np.ascontiguousarray(np.atleast_3d(mask).transpose(2, 0, 1), dtype=np.float32)
+    )

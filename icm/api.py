@@ -38,7 +38,7 @@ def evaluate(
 
     Args:
         images: Pictures: arrays (HWC uint8 RGB), PIL images, or paths of image files.
-        codec: One of `icm.codecs.NAMES`.
+        codec: One of `icm.codecs.names`.
         detector, embedder, task: Options of conf/detector, conf/embedder and conf/task; several as a list.
         directory: Where the result files go; None: a new temporary folder (``run.directory``).
         cache: Where finished work is kept; None: ``$ICM_CACHE``, by default ``~/.cache/icm``.
@@ -78,6 +78,8 @@ class GivenImages:
 
     name = "given"
     version = "1"
+    labelled = False
+    pairs = ()
 
     def __init__(self, images: "Sequence[np.ndarray | Image | str | os.PathLike]"):
         if isinstance(images, str | os.PathLike | np.ndarray) or not hasattr(images, "__len__"):

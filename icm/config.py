@@ -13,10 +13,10 @@ from icm.errors import UserError
 CONF = Path(__file__).parents[1] / "conf"
 
 
-def build(node: DictConfig) -> Any:
+def build(node: DictConfig, **arguments: Any) -> Any:
     """`hydra.utils.instantiate`, with a UserError instead of Hydra's wrapping of a bad option."""
     try:
-        return hydra.utils.instantiate(node)
+        return hydra.utils.instantiate(node, **arguments)
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None

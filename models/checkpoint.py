@@ -1,12 +1,16 @@
-"""Weights on disk: reading every format a network of this project comes in, writing the one that ships.
+"""Weights on disk: reading every format a network of this project comes in, writing the ones that leave it.
 
 Accepted: a Lightning checkpoint of train.py, a published SA-ICM / LIC-TCM ``.pth.tar``, a ``.safetensors`` file written
-by `save_safetensors`. The architecture is read off the tensors' names and shapes, so no file needs a config beside it.
+by `save_safetensors`. The network and its sizes are read off the tensors' names and shapes (`models.networks`), so no
+file needs a config beside it.
 """
 
 import hashlib
+import io
+import logging
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
@@ -16,42 +20,85 @@ from torch import Tensor
 from icm.errors import UserError
 from icm.files import atomic_write
 from models.entropy import TABLE_BUFFERS, current_name
-from models.gated import GatedHyperprior
-from models.hyperprior import Hyperprior
-from models.network import CodecNetwork
-from models.tcm import TCM
+from models.network import CodecNetwork, first
+from models.networks import NETWORKS, network_class
 
+log = logging.getLogger(__name__)
 ACCEPTED = "a Lightning checkpoint of train.py, a published .pth.tar, or a shipped .safetensors file"
 # Wrappers that training puts around a network: DDP, torch.compile.
 _WRAPPER = re.compile(r"^(module\.|_orig_mod\.)+")
-_SHOWN = 3
+# A file of which less than this share of the network's weights fits is a file of another network.
+_LEAST_SHARE = 0.01
 
 
 class CheckpointError(UserError):
     """A file that is no checkpoint, or whose weights fit no network of this project."""
 
 
+@dataclass(frozen=True)
+class Initialised:
+    """What `initialise` took over.
+
+    Attributes:
+        path: The file.
+        loaded: How many of the network's parameters (tensors) it gave.
+        left: The names of those that keep their initial values: it lacks them, or has them in another shape.
+    """
+
+    path: str
+    loaded: int
+    left: list[str]
+
+
 def load_network(path: Path | str, device: str = "cpu") -> CodecNetwork:
     """The network in ``path``, float32, in eval mode, its coding tables made: ready for compress and decompress.
 
     A Lightning checkpoint that holds averaged weights (names that start with ``ema.``) gives those. Nothing in the file
-    is executed (``weights_only``). Raises CheckpointError naming the file and what is wrong with it: missing, not a
-    checkpoint, truncated, no known architecture, tensors that do not fit (the first few by name), or not finite.
+    is executed (``weights_only``).
+
+    Raises:
+        CheckpointError: The file is missing, no checkpoint, truncated, of no known architecture, holds tensors that do
+            not fit (the first few by name), or is not finite; the message names it.
     """
     path = Path(path)
-    state = _network_state(path, _read(path))
-    network = _build(path, state)
-    _check_fit(path, network, state)
-    network.load_state_dict(state, strict=False)
+    network = _build(path, _network_state(path, _read(path)))
     # Tables follow from the weights; those in a file may be stale. On the CPU always: erfc differs between devices.
     network.update(force=True)
     return network.to(device).eval()
 
 
+def initialise(network: CodecNetwork, path: Path | str) -> Initialised:
+    """Give ``network`` the weights in ``path`` that fit it by name and shape; the others keep their initial values.
+
+    Takes what `load_network` takes, of the same network or of one that shares parts with it. Logs what was not found.
+
+    Raises:
+        CheckpointError: As in `load_network`, or hardly anything in the file fits the network.
+    """
+    path = Path(path)
+    state = _network_state(path, _read(path))
+    parameters = dict(network.named_parameters())
+    loaded = [name for name, value in parameters.items() if name in state and state[name].shape == value.shape]
+    share = sum(parameters[name].numel() for name in loaded) / sum(value.numel() for value in parameters.values())
+    if share < _LEAST_SHARE:
+        raise CheckpointError(
+            f"checkpoint {path}: does not fit {type(network).__name__} {network.architecture()}: "
+            f"{network.misfit(state)}; choose the network= options it was trained with"
+        )
+    network.load_state_dict({name: state[name] for name in loaded}, strict=False)
+    left = [name for name in parameters if name not in set(loaded)]
+    if left:
+        log.warning("%s gave %d parameters, %d stay as initialised: %s", path, len(loaded), len(left), ", ".join(left))
+    else:
+        log.info("%s gave all parameters", path)
+    return Initialised(str(path), len(loaded), left)
+
+
 def read_training(path: Path | str) -> tuple[int, dict]:
     """The optimizer steps done in a checkpoint of train.py, and the configuration it was trained with.
 
-    Raises CheckpointError for any other file.
+    Raises:
+        CheckpointError: It is any other file.
     """
     path = Path(path)
     content = _read(path)
@@ -63,16 +110,37 @@ def read_training(path: Path | str) -> tuple[int, dict]:
 
 
 def save_safetensors(network: CodecNetwork, path: Path | str, half: bool = True) -> Path:
-    """Write the weights of ``network`` for shipping; ``half`` stores the transforms' parameters in float16.
+    """Write the weights of ``network`` for shipping.
 
     The entropy bottleneck stays float32 (it is small, and codes every symbol of the hyper-latent); buffers and coding
-    tables are left out, they are made anew. Returns the path.
+    tables are left out, they are made anew.
+
+    Args:
+        network: Any network of this project.
+        path: The file, replaced whole when it exists.
+        half: Whether the transforms' parameters are stored in float16.
+
+    Returns:
+        The path.
     """
     tensors = {}
     for name, value in network.named_parameters():
         narrow = half and not name.startswith("entropy_bottleneck.")
         tensors[name] = value.detach().cpu().to(torch.float16 if narrow else torch.float32).contiguous()
     return atomic_write(path, safetensors.torch.save(tensors))
+
+
+def save_published(network: CodecNetwork, path: Path | str) -> Path:
+    """Write ``network`` as SA-ICM, LIC-TCM and CompressAI publish theirs: ``{"state_dict": {name: float32 tensor}}``.
+
+    Names and shapes are those of ``state_dict()`` of a network whose coding tables are not made: whoever loads it
+    calls ``update()``, as the published code does. Returns the path.
+    """
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    state |= {name: value.new_empty(0) for name, value in state.items() if name.endswith(TABLE_BUFFERS)}
+    buffer = io.BytesIO()
+    torch.save({"state_dict": state}, buffer)
+    return atomic_write(path, buffer.getvalue())
 
 
 def weights_id(network: CodecNetwork | Path | str) -> str:
@@ -118,11 +186,15 @@ def _network_state(path: Path, content: Mapping) -> dict[str, Tensor]:
     tensors = {**groups["network."], **groups["ema."]} or groups[""]
     if not tensors:
         raise CheckpointError(f"checkpoint {path}: holds no weights; name {ACCEPTED}")
-    return {
+    state = {
         name: value.float() if value.is_floating_point() else value
         for name, value in tensors.items()
         if not name.endswith((*TABLE_BUFFERS, "n_averaged"))
     }
+    broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise CheckpointError(f"checkpoint {path}: {broken[0]} holds values that are not finite: training diverged")
+    return state
 
 
 def _current(name: str) -> str:
@@ -131,53 +203,15 @@ def _current(name: str) -> str:
 
 
 def _build(path: Path, state: Mapping[str, Tensor]) -> CodecNetwork:
+    kind = network_class(state)
+    if kind is None:
+        known = ", ".join(network.__name__ for network in NETWORKS)
+        raise CheckpointError(
+            f"checkpoint {path}: holds {first(list(state))}: none of the networks {known}; name {ACCEPTED}"
+        )
     try:
-        if "g_a.0.conv1.weight" in state:
-            return TCM(**_tcm_arguments(state))
-        if "g_a.0.weight" in state and "h_s.0.weight" in state:
-            sizes = {"N": len(state["g_a.0.weight"]), "M": len(state["g_a.6.weight"])}
-            if "gate.out.weight" in state:
-                return GatedHyperprior(**sizes, gate=state["gate.out.weight"].shape[1])
-            return Hyperprior(**sizes)
+        return kind.from_state_dict(state)
     except KeyError as error:
         raise CheckpointError(f"checkpoint {path}: lacks {error.args[0]}; it is not a whole network") from error
     except (IndexError, ValueError, TypeError, ZeroDivisionError, RuntimeError) as error:
-        raise CheckpointError(f"checkpoint {path}: its shapes make no network of this project ({error})") from error
-    names = ", ".join(list(state)[:_SHOWN])
-    raise CheckpointError(f"checkpoint {path}: holds {names}, ...: neither a TCM nor a hyperprior; name {ACCEPTED}")
-
-
-def _tcm_arguments(state: Mapping[str, Tensor]) -> dict:
-    layers = {int(name.split(".")[1]) for name in state if name.startswith("g_a.")}
-    return {
-        "N": len(state["g_a.0.conv1.weight"]) // 2,
-        "M": state["h_a.0.conv1.weight"].shape[1],
-        "hyper": len(state["entropy_bottleneck.quantiles"]),
-        "slices": len({name.split(".")[1] for name in state if name.startswith("cc_mean_transforms.")}),
-        "depth": max(layers) // 3 - 1,  # three stages, each of `depth` blocks and the layer that closes it
-        "attention": len(state["atten_mean.0.0.in_conv.weight"]),
-        "context": tuple(len(state[f"cc_mean_transforms.0.{i}.weight"]) for i in (0, 2)),
-    }
-
-
-def _check_fit(path: Path, network: CodecNetwork, state: Mapping[str, Tensor]) -> None:
-    expected = {name: value for name, value in network.state_dict().items() if not name.endswith(TABLE_BUFFERS)}
-    # Buffers are constants of the layers: a file may leave them out.
-    missing = [name for name, _ in network.named_parameters() if name not in state]
-    unexpected = [name for name in state if name not in expected]
-    misshapen = [
-        f"{name} {list(state[name].shape)} instead of {list(value.shape)}"
-        for name, value in expected.items()
-        if name in state and state[name].shape != value.shape
-    ]
-    faults = [
-        f"{len(names)} {what} ({', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''})"
-        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
-        if names
-    ]
-    if faults:
-        kind = type(network).__name__
-        raise CheckpointError(f"checkpoint {path}: tensors do not fit {kind}: {'; '.join(faults)}; name {ACCEPTED}")
-    broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
-    if broken:
-        raise CheckpointError(f"checkpoint {path}: {broken[0]} holds values that are not finite: training diverged")
+        raise CheckpointError(f"checkpoint {path}: {error}; name {ACCEPTED}") from error

@@ -168,6 +168,11 @@ class EntropyBottleneck(_Coding, entropy_models.EntropyBottleneck):
             state_dict[prefix + current_name(key.removeprefix(prefix))] = state_dict.pop(key)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
+    def loss(self) -> Tensor:
+        """The auxiliary loss, in float32: half precision cannot tell the far quantiles from their targets."""
+        with torch.autocast(self.quantiles.device.type, enabled=False):
+            return super().loss()
+
     def update(self, force: bool = False, update_quantiles: bool = False) -> bool:
         self._tables = None
         return super().update(force=force, update_quantiles=update_quantiles)

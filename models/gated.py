@@ -1,5 +1,8 @@
 """A hyperprior whose encoder first predicts where object edges are and smooths the rest away."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -54,6 +57,8 @@ class GatedHyperprior(Hyperprior):
     the gate: bitstreams are those of `Hyperprior`.
     """
 
+    signature: ClassVar[tuple[str, ...]] = (*Hyperprior.signature, "gate.out.weight")
+
     def __init__(self, N: int = 64, M: int = 96, gate: int = 32):
         super().__init__(N=N, M=M)
         self.gate = EdgeGate(gate)
@@ -65,8 +70,12 @@ class GatedHyperprior(Hyperprior):
     def _compress_one(self, x: Tensor) -> tuple[bytes, bytes]:
         return super()._compress_one(gated(x, self.gate(x)))
 
-    def architecture(self) -> dict[str, int]:
+    def architecture(self) -> dict:
         return {**super().architecture(), "gate": self.gate.out.in_channels}
+
+    @classmethod
+    def architecture_of(cls, state: Mapping[str, Tensor]) -> dict:
+        return {**super().architecture_of(state), "gate": state["gate.out.weight"].shape[1]}
 
 
 def gated(x: Tensor, logits: Tensor) -> Tensor:

@@ -1,5 +1,8 @@
 """CompressAI's mean-scale hyperprior (Minnen et al. 2018, ``mbt2018-mean``) under this project's conventions."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from compressai.models import MeanScaleHyperprior
 from torch import Tensor
 
@@ -16,6 +19,7 @@ class Hyperprior(CodecNetwork, MeanScaleHyperprior):
     """
 
     multiple = 64
+    signature: ClassVar[tuple[str, ...]] = ("g_a.0.weight", "h_s.0.weight")
     bytes_per_pixel_and_width = 7
 
     def __init__(self, N: int = 64, M: int = 96):
@@ -23,6 +27,10 @@ class Hyperprior(CodecNetwork, MeanScaleHyperprior):
         self.h_s = SteadySequential(*self.h_s)
         self.entropy_bottleneck = EntropyBottleneck(N)
         self.gaussian_conditional = GaussianConditional(None)
+
+    @classmethod
+    def architecture_of(cls, state: Mapping[str, Tensor]) -> dict:
+        return {"N": len(state["g_a.0.weight"]), "M": len(state["g_a.6.weight"])}
 
     def _compress_one(self, x: Tensor) -> tuple[bytes, bytes]:
         (y_string,), (z_string,) = MeanScaleHyperprior.compress(self, x)["strings"]

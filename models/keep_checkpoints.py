@@ -2,44 +2,78 @@
 
 import math
 import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from icm.errors import UserError
 
 SCORE = "val/loss"
+# Each waiting checkpoint is a copy of weights and optimizer in memory: last.ckpt and best.ckpt of one moment.
+_WAITING = 2
 
 
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target, then renames: a kill at any moment leaves the old checkpoint or the new one.
+class BackgroundCheckpointIO(TorchCheckpointIO):
+    """Copies a checkpoint to memory and writes it in a thread of its own, so that training goes on meanwhile.
 
-    Lightning's own writer builds the file in the system's temporary folder, which is often another disk: its last
-    step is then a copy that can be cut short.
+    A file is written beside its target, then renamed: a kill at any moment leaves the old checkpoint or the new one.
+    (Lightning's own writer builds the file in the system's temporary folder, which is often another disk: its last
+    step is then a copy that can be cut short.) Files appear in the order in which they were saved. What goes wrong in
+    the thread is raised by the next `save_checkpoint`, or by `teardown`, which Lightning calls at the end.
     """
 
+    def __init__(self) -> None:
+        self._writer = ThreadPoolExecutor(1, "checkpoints")
+        self._writing: deque[Future] = deque()
+
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        path = Path(path)
+        self._finish(_WAITING - 1)
+        copy = apply_to_collection(checkpoint, torch.Tensor, lambda tensor: tensor.detach().to("cpu", copy=True))
+        self._writing.append(self._writer.submit(_write, copy, Path(path)))
+
+    def teardown(self) -> None:
+        """Return once everything saved is on disk; raise what kept it from there."""
+        self._finish(0)
+
+    def _finish(self, left: int) -> None:
+        while len(self._writing) > left or (self._writing and self._writing[0].done()):
+            self._writing.popleft().result()
+
+
+def _write(checkpoint: dict[str, Any], path: Path) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.part")
-        with open(temporary, "wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
+        torch.save(checkpoint, temporary)
+        with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError where the disk is full
+        temporary.unlink(missing_ok=True)
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: not written ({reason}); what was there before stays; make room and resume") from error
 
 
 class Checkpoints(Checkpoint):
-    """Keeps ``last.ckpt`` (every ``every_n_steps`` optimizer steps and after every epoch), ``best.ckpt`` (lowest
-    validation loss) and, with ``every_n_epochs``, ``epoch-0005.ckpt`` and so on, in ``directory``. UserError, instead
-    of a file, once a weight is not finite.
+    """Keeps checkpoints in ``directory``.
 
-    ``best`` (the step and validation figures of best.ckpt; empty before the first) travels in the checkpoints, so a
-    resumed run does not forget its best score.
+    - ``last.ckpt``: every ``every_n_steps`` optimizer steps and after every epoch
+    - ``best.ckpt``: the weights of the validation with the lowest loss, whether it came within an epoch or at its end
+    - with ``every_n_epochs``, ``epoch-0005.ckpt`` and so on
+
+    Attributes:
+        best: The step and validation figures of best.ckpt; empty before the first. It travels in the checkpoints, so
+            a resumed run does not forget its best score.
+
+    Raises:
+        UserError: An interval out of range; and, instead of a file, once a weight is not finite.
     """
 
     def __init__(self, directory: Path, every_n_steps: int, every_n_epochs: int | None = None):
@@ -48,8 +82,7 @@ class Checkpoints(Checkpoint):
                 raise UserError(f"checkpoints.{name}={value}: use 1 or more")
         self.directory, self.every_n_steps, self.every_n_epochs = Path(directory), every_n_steps, every_n_epochs
         self.best: dict[str, float] = {}
-        self._latest: dict[str, float] = {}
-        self._saved_step = 0
+        self._last_step = 0
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
@@ -59,41 +92,46 @@ class Checkpoints(Checkpoint):
         self.best = state["best"] if (self.directory / "best.ckpt").is_file() else {}
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._saved_step = trainer.global_step
+        self._last_step = trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args) -> None:
         step = trainer.global_step
-        # The last batch of an epoch is followed by validation and the checkpoint that holds its outcome.
-        if step % self.every_n_steps == 0 and step != self._saved_step and not trainer.is_last_batch:
+        due = step != self._last_step and (step % self.every_n_steps == 0 or trainer.should_stop)
+        # The last batch is followed by a validation and the checkpoint that holds its outcome.
+        if due and not trainer.is_last_batch and not (trainer.should_stop and trainer.enable_validation):
             self._save(trainer, "last")
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if not trainer.sanity_checking:
-            figures = {
-                name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")
-            }
-            self._latest = {"step": trainer.global_step, **figures}
+        if trainer.sanity_checking:
+            return
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        if figures[SCORE] < self.best.get(SCORE, math.inf):
+            self.best = {"step": trainer.global_step, **figures}
+            self._save(trainer, "best")
+        if trainer.should_stop and not trainer.is_last_batch:
+            # Here, and not when Lightning ends the epoch: a run that goes on takes the rest of its batches.
+            self._save(trainer, "last")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if not trainer.is_last_batch:
+            return
         epoch = trainer.current_epoch + 1
-        latest, self._latest = self._latest, {}
-        if latest and latest[SCORE] < self.best.get(SCORE, math.inf):
-            self.best = latest
-            self._save(trainer, "best")
         if self.every_n_epochs and epoch % self.every_n_epochs == 0:
             self._save(trainer, f"epoch-{epoch:04d}")
         self._save(trainer, "last")
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
         if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+            trainer.strategy.checkpoint_io.teardown()
             where = f"hydra.run.dir={self.directory} with the same options"
-            print(f"interrupted; {where} goes on from step {self._saved_step}")
+            print(f"interrupted; {where} goes on from step {self._last_step}")
 
     def _save(self, trainer: pl.Trainer, name: str) -> None:
         if not all(parameter.isfinite().all() for parameter in trainer.lightning_module.parameters()):
             raise UserError(
                 f"training diverged: at step {trainer.global_step} there are weights that are not finite; what was "
-                f"saved up to step {self._saved_step} stays in {self.directory}; use a smaller optimizer.lr"
+                f"saved up to step {self._last_step} stays in {self.directory}; use a smaller optimizer.lr"
             )
         trainer.save_checkpoint(self.directory / f"{name}.ckpt", weights_only=False)
-        self._saved_step = trainer.global_step
+        if name == "last":
+            self._last_step = trainer.global_step

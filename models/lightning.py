@@ -24,14 +24,24 @@ class CodecTraining(pl.LightningModule):
     The network's weights learn from the objective at rate ``lr``, divided by 10 at each epoch of ``milestones``; the
     entropy bottleneck's quantiles learn from ``network.aux_loss()`` at the constant rate ``aux_lr``. Neither loss
     reaches the other's parameters, so one backward pass of their sum serves both. Gradients of the network group
-    alone are clipped (``trainer.gradient_clip_val``, by norm).
+    alone are clipped (``trainer.gradient_clip_val``, ``trainer.gradient_clip_algorithm``).
 
-    ema_decay: None, or the decay of an exponential moving average of the weights (0.999 to 0.9999); the average is what
-        is validated, and it lies in checkpoints under names that begin with ``ema.``.
-    seed: of the quantisation noise, which differs in every process and after every restart.
-    config: plain nested dict kept in checkpoints as ``hyper_parameters``.
+    A batch is {"image": (B, 3, H, W) float32 RGB in [0, 1], "mask": (B, 1, H, W) of 0 and 1} and, where pictures are
+    padded, "valid": (B, 1, H, W), 0 in the padding.
 
-    A batch is {"image": (B, 3, H, W) float32 RGB in [0, 1], "mask": (B, 1, H, W) of 0 and 1}.
+    Args:
+        network: What is trained.
+        objective: Under what; its warm-up is for training steps, validation is always under the whole objective.
+        lr: Learning rate of the network, above 0.
+        aux_lr: Learning rate of the quantiles, above 0.
+        milestones: Epochs.
+        ema_decay: None, or the decay of an exponential moving average of the weights (0.999 to 0.9999); the average is
+            what is validated, and it lies in checkpoints under names that begin with ``ema.``.
+        seed: Of the quantisation noise, which differs in every process and after every restart.
+        config: Plain nested dict kept in checkpoints as ``hyper_parameters``.
+
+    Raises:
+        UserError: A rate or decay out of range.
     """
 
     def __init__(
@@ -68,8 +78,11 @@ class CodecTraining(pl.LightningModule):
         return torch.optim.Adam([{"params": groups[0], "lr": self.lr}, {"params": groups[1], "lr": self.aux_lr}])
 
     def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
-        if gradient_clip_val:
-            torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], gradient_clip_val)
+        weights = optimizer.param_groups[0]["params"]
+        if gradient_clip_val and gradient_clip_algorithm == "value":
+            torch.nn.utils.clip_grad_value_(weights, gradient_clip_val)
+        elif gradient_clip_val:
+            torch.nn.utils.clip_grad_norm_(weights, gradient_clip_val)
 
     def optimizer_step(self, *args, **kwargs) -> None:
         super().optimizer_step(*args, **kwargs)
@@ -118,8 +131,9 @@ class CodecTraining(pl.LightningModule):
         network["lr"], quantiles["lr"] = self.lr * 0.1**drops, self.aux_lr
 
     def training_step(self, batch: dict, index: int) -> Tensor:
-        x, mask = self._arranged(batch["image"]), batch["mask"]
-        terms = self.objective(self.network(x), x, mask)
+        x = self._arranged(batch["image"])
+        step = self.trainer.global_step
+        terms = self.objective(self.network(x), x, batch["mask"], batch.get("valid"), step)
         auxiliary = self.network.aux_loss()
         bare = terms.pop("empty_masks")
         terms["masked_psnr"] = torch.where(bare < len(x), terms["masked_psnr"], torch.nan)
@@ -143,14 +157,14 @@ class CodecTraining(pl.LightningModule):
         self._sums = {}
 
     def validation_step(self, batch: dict, index: int) -> None:
-        x, mask = self._arranged(batch["image"]), batch["mask"]
+        x, mask, valid = self._arranged(batch["image"]), batch["mask"], batch.get("valid")
         output = self.coder(x)
-        terms = self.objective(output, x, mask)
+        terms = self.objective(output, x, mask, valid)
         x_hat = output["x_hat"].float()
-        for name in ("loss", "bpp", "psnr"):
+        for name in ("loss", "bpp", "distortion", "psnr"):
             self._add(name, terms[name].expand(len(x)))
         self._add("masked_psnr", masked_psnr(x, x_hat, mask))
-        self._add("selectivity", selectivity(x, x_hat, mask))
+        self._add("selectivity", selectivity(x, x_hat, mask, valid))
 
     def on_validation_epoch_end(self) -> None:
         """Means over the images of all processes; images whose mask (or its outside) is empty are left out of the

@@ -14,20 +14,26 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from icm.errors import UserError
 from icm.files import atomic_write
 
-_TRAIN = ("loss", "bpp", "mse", "masked_mse", "psnr", "masked_psnr", "aux_loss", "empty_masks")
-_VAL = ("loss", "bpp", "psnr", "masked_psnr", "selectivity", "empty_masks")
+_TRAIN = ("loss", "bpp", "distortion", "mse", "masked_mse", "psnr", "masked_psnr", "aux_loss", "empty_masks")
+_VAL = ("loss", "bpp", "distortion", "psnr", "masked_psnr", "selectivity", "empty_masks")
 COLUMNS = ("step", "epoch", "lr", *(f"train/{name}" for name in _TRAIN), *(f"val/{name}" for name in _VAL))
 
 
 class MetricsFile(Logger):
     """Appends a row to a CSV file for everything logged; columns are `COLUMNS`, blank where a row has no such figure.
 
-    step: optimizer steps done. lr: of the network. loss: bpp + lambda * 255^2 * masked_mse. psnr: dB, mean over
-    images. masked_psnr, selectivity: inside the mask, and inside minus outside. train/ rows are of one batch of the
-    first process, val/ rows of the validation set; empty_masks counts images without a masked pixel (training: in
-    the epoch).
+    - step: optimizer steps done; lr: of the network
+    - loss: bpp + lambda * distortion, and the cross-entropy of predicted edges where there are any
+    - distortion: 255^2 * masked_mse, or 1 - MS-SSIM
+    - psnr: dB, mean over images; masked_psnr, selectivity: inside the mask, and inside minus outside
+    - empty_masks: images without a masked pixel (training: in the epoch)
 
-    A resumed run passes the step of its checkpoint: rows after it are dropped, for they are about to be made again.
+    train/ rows are of one batch of the first process, val/ rows of the validation set.
+
+    Args:
+        path: The file.
+        resume_step: The step of the checkpoint that a resumed run goes on from: rows after it are dropped, for they
+            are about to be made again. None: a new file.
     """
 
     def __init__(self, path: Path, resume_step: int | None = None):
@@ -78,7 +84,13 @@ def _text(value: float | int | str) -> str:
 
 
 class ValidationPictures(pl.Callback):
-    """Logs the first ``count`` validation images to W&B after every validation: original, mask and coded, in a row."""
+    """Logs the first validation images after every validation: original, mask and coded, in a row.
+
+    They go to every logger with a method ``log_image(key, images, step, caption)``, images (H, W, 3) uint8.
+
+    Args:
+        count: How many images.
+    """
 
     def __init__(self, count: int = 4):
         self.count = count
@@ -86,14 +98,16 @@ class ValidationPictures(pl.Callback):
     @rank_zero_only
     @torch.no_grad()
     def on_validation_batch_end(self, trainer, module, outputs, batch, batch_idx, dataloader_idx=0) -> None:
-        if batch_idx or trainer.sanity_checking:
+        loggers = [logger for logger in trainer.loggers if hasattr(logger, "log_image")]
+        if batch_idx or trainer.sanity_checking or not loggers:
             return
         x, mask = batch["image"][: self.count], batch["mask"][: self.count]
         coded = module.coder(x)["x_hat"].float().clamp(0, 1)
         rows = torch.cat([x, mask.expand_as(x), coded], dim=3).cpu()
         pictures = [row.permute(1, 2, 0).mul(255).round().byte().numpy() for row in rows]
         names = list(batch["name"][: self.count])
-        trainer.logger.log_image("validation", pictures, step=trainer.global_step, caption=names)
+        for logger in loggers:
+            logger.log_image("validation", pictures, step=trainer.global_step, caption=names)
 
 
 class GradientCheck(pl.Callback):

@@ -1,12 +1,15 @@
 """What every network of this project offers on top of CompressAI's ``CompressionModel``."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from compressai.models import CompressionModel
 from torch import Tensor, nn
 
-from models.entropy import EntropyBottleneck, GaussianConditional
+from models.entropy import TABLE_BUFFERS, EntropyBottleneck, GaussianConditional
+
+_SHOWN = 3
 
 
 class CodecNetwork(CompressionModel):
@@ -19,11 +22,21 @@ class CodecNetwork(CompressionModel):
     - ``decompress(strings, shape)`` -> ``{"x_hat": ...}``, forward's in eval mode, clamped to [0, 1]
     - ``update(force=True)`` makes the coding tables; needed once the weights are final, before compress
     - ``aux_loss()`` trains the entropy bottleneck's quantiles and nothing else
-    - ``architecture()`` -> the constructor's arguments
+
+    A new network is a subclass with the attributes below, `architecture` and `architecture_of`, its entry in
+    `models.networks` and a file in ``conf/network``.
+
+    Attributes:
+        multiple: What H and W must be multiples of.
+        hyper_stride: Pixels of the picture for each position of z, along either side.
+        signature: Names of tensors that tell this network's weights from those of any other.
+        bytes_per_pixel_and_width: Peak memory of compress or decompress on a CPU, in bytes for each pixel and unit of
+            N (measured, rounded up).
     """
 
     multiple: int
-    # Peak memory of compress or decompress on a CPU, in bytes for each pixel and unit of N (measured, rounded up).
+    hyper_stride: int = 64
+    signature: ClassVar[tuple[str, ...]]
     bytes_per_pixel_and_width: int
 
     @property
@@ -35,16 +48,19 @@ class CodecNetwork(CompressionModel):
         """The strings of every image of the batch and the size of z, as above.
 
         Images are coded one by one: the sums of a batched layer may round differently, and a string must decode in
-        any company. ValueError when the weights drive the latent out of what can be coded.
+        any company.
+
+        Raises:
+            ValueError: The weights drive the latent out of what can be coded.
         """
         coded = [self._compress_one(image) for image in x.split(1)]
         return {
             "strings": [[y for y, _ in coded], [z for _, z in coded]],
-            "shape": torch.Size((x.shape[-2] // 64, x.shape[-1] // 64)),
+            "shape": torch.Size(side // self.hyper_stride for side in x.shape[-2:]),
         }
 
     def decompress(self, strings: list[list[bytes]], shape: tuple[int, int]) -> dict:
-        """Inverse of `compress`: ``x_hat`` (B, 3, 64 h, 64 w) in [0, 1]."""
+        """Inverse of `compress`: ``x_hat`` (B, 3, H, W) in [0, 1], H and W ``shape`` times ``hyper_stride``."""
         y_strings, z_strings = strings
         images = [self._decompress_one(y, z, shape) for y, z in zip(y_strings, z_strings, strict=True)]
         return {"x_hat": torch.cat(images)}
@@ -70,6 +86,55 @@ class CodecNetwork(CompressionModel):
         """As in torch; the entropy models take coding tables of any size, or none (see `models.entropy`)."""
         return nn.Module.load_state_dict(self, state_dict, strict=strict, assign=assign)
 
-    def architecture(self) -> dict[str, int]:
+    def architecture(self) -> dict:
         """The constructor arguments that make a network of the same shapes."""
         return {"N": self.N, "M": self.M}
+
+    @classmethod
+    def architecture_of(cls, state: Mapping[str, Tensor]) -> dict:
+        """The constructor arguments of the network that ``state`` belongs to, read off its tensors' shapes.
+
+        Raises:
+            KeyError: A tensor that the arguments are read from is missing.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Tensor]) -> "CodecNetwork":
+        """The network with these weights, in training mode, its coding tables not made.
+
+        Args:
+            state: Tensors under the names of ``state_dict()``; buffers and coding tables may be left out.
+
+        Raises:
+            KeyError: A tensor that the architecture is read from is missing.
+            ValueError: The shapes make no such network, or tensors are missing, unexpected or of another shape; the
+                first few are named.
+        """
+        network = cls(**cls.architecture_of(state))
+        if misfit := network.misfit(state):
+            raise ValueError(f"tensors do not fit {cls.__name__}: {misfit}")
+        network.load_state_dict(state, strict=False)
+        return network
+
+    def misfit(self, state: Mapping[str, Tensor]) -> str:
+        """What keeps ``state`` from being this network's weights, the first few tensors by name; "" when it fits."""
+        # The tables are made anew; other buffers are constants of the layers: a file may leave them out.
+        expected = {name: value for name, value in self.state_dict().items() if not name.endswith(TABLE_BUFFERS)}
+        missing = [name for name, _ in self.named_parameters() if name not in state]
+        unexpected = [name for name in state if name not in expected and not name.endswith(TABLE_BUFFERS)]
+        misshapen = [
+            f"{name} {list(state[name].shape)} instead of {list(value.shape)}"
+            for name, value in expected.items()
+            if name in state and state[name].shape != value.shape
+        ]
+        return "; ".join(
+            f"{len(names)} {what} ({first(names)})"
+            for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
+            if names
+        )
+
+
+def first(names: list[str]) -> str:
+    """The first few of ``names``, with dots where there are more."""
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

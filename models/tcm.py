@@ -3,6 +3,9 @@
 It is the network of SA-ICM and LIC-TCM: state-dict names and shapes are those of their published checkpoints.
 """
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from compressai import ans
 from compressai.layers import ResidualBlockUpsample, ResidualBlockWithStride, conv3x3, subpel_conv3x3
@@ -27,6 +30,7 @@ class TCM(CodecNetwork):
     """
 
     multiple = 128
+    signature: ClassVar[tuple[str, ...]] = ("g_a.0.conv1.weight",)
     bytes_per_pixel_and_width = 50
 
     def __init__(
@@ -110,6 +114,22 @@ class TCM(CodecNetwork):
     def architecture(self) -> dict:
         names = ("N", "M", "hyper", "slices", "depth", "attention", "context")
         return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def architecture_of(cls, state: Mapping[str, Tensor]) -> dict:
+        def parts(prefix: str) -> int:
+            return len({name.removeprefix(prefix).split(".")[0] for name in state if name.startswith(prefix)})
+
+        return {
+            "N": len(state["g_a.0.conv1.weight"]) // 2,
+            "M": state["h_a.0.conv1.weight"].shape[1],
+            "hyper": len(state["entropy_bottleneck.quantiles"]),
+            "slices": parts("cc_mean_transforms."),
+            # h_a is one stage between two layers.
+            "depth": parts("h_a.") - 2,
+            "attention": len(state["atten_mean.0.0.in_conv.weight"]),
+            "context": tuple(len(state[f"cc_mean_transforms.0.{layer}.weight"]) for layer in (0, 2)),
+        }
 
     def forward(self, x: Tensor) -> dict:
         """(B, 3, H, W) -> ``x_hat``, ``likelihoods`` and, for study, ``latent``: ``y``, ``means``, ``scales``."""

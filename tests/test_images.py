@@ -3,14 +3,17 @@
 import contextlib
 import io
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
 from icm import images
-from icm.images import ImageError, list_images, read_image, write_png
+from icm.images import ImageError, list_files, list_images, read_image, write_png
 
 
 def save(path, array_or_image, **options):
@@ -168,6 +171,36 @@ def test_other_formats(tmp_path, make_picture, suffix):
     assert np.abs(read.astype(int) - image).mean() < 8
 
 
+def heic(path, array, **options):
+    pillow_heif.register_heif_opener()
+    return save(path, array, format="HEIF", quality=95, **options)
+
+
+@pytest.mark.parametrize("suffix", ["heic", "heif", "HEIC", "jpg"])
+def test_pictures_of_a_telephone(tmp_path, make_picture, suffix):
+    """Also under the name of another kind, as they are often passed on."""
+    image = make_picture(40, 50)
+    read = read_image(heic(tmp_path / f"a.{suffix}", image))
+    assert read.shape == image.shape
+    assert np.abs(read.astype(int) - image).mean() < 4
+    assert list_images(tmp_path) == [tmp_path / f"a.{suffix}"]
+
+
+def test_a_telephone_held_upright(tmp_path, make_picture):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = make_picture(40, 50)
+    read = read_image(heic(tmp_path / "a.heic", image, exif=exif.tobytes()))
+    assert np.abs(read.astype(int) - np.rot90(image, -1)).mean() < 4
+
+
+def test_the_plugin_is_imported_when_it_is_needed(tmp_path, make_picture):
+    path = write_png(tmp_path / "a.png", make_picture(4, 4))
+    program = f"import sys; from icm.images import read_image; read_image({str(path)!r}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "pillow_heif" not in done.stdout.split()
+
+
 def test_one_pixel(tmp_path):
     path = write_png(tmp_path / "a.png", np.array([[[1, 2, 3]]], np.uint8))
     assert read_image(path).tolist() == [[[1, 2, 3]]]
@@ -208,8 +241,9 @@ def test_unreadable_files_name_themselves(tmp_path, picture):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "AVIF", "JPEG2000", "GIF"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "AVIF", "JPEG2000", "GIF", "HEIF"])
 def test_damaged_files_raise_image_errors_only(tmp_path, make_picture, rng, kind):
+    pillow_heif.register_heif_opener()
     whole = io.BytesIO()
     Image.fromarray(make_picture(24, 24)).save(whole, format=kind)
     for _ in range(30):
@@ -228,3 +262,13 @@ def test_folders_are_listed_recursively_sorted_and_by_suffix(tmp_path):
     assert listed == ["a/b/c.tif", "a/z.png", "b.JPG"]
     with pytest.raises(ImageError, match="no such folder"):
         list_images(tmp_path / "absent")
+
+
+def test_files_of_a_kind_not_read_are_told_apart_from_images_and_from_what_lies_beside_them(tmp_path):
+    names = ("a.png", "b.PSD", "clip.mp4", "labels.csv", "notes.TXT", "Thumbs.db", "x/card.json", "x/raw.cr2", ".y.psd")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found, others = list_files(tmp_path)
+    assert found == list_images(tmp_path) == [tmp_path / "a.png"]
+    assert others == [tmp_path / "b.PSD", tmp_path / "clip.mp4", tmp_path / "x/raw.cr2"]

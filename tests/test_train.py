@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -36,6 +37,15 @@ def coco(tmp_path_factory) -> Path:
     from datamodules.demo_coco import make_demo
 
     return make_demo(tmp_path_factory.mktemp("data") / "coco", {"train2017": 8, "val2017": 2})
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks this small gain nothing from more, and lose much when the cores are busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -76,8 +86,12 @@ def test_help_is_quick_and_lists_every_option(help_of):
         line = next(line for line in text.splitlines() if line.startswith(f"{group}: "))
         assert set(line.partition(": ")[2].split(", ")) >= set(options(group))
     assert "embedder" not in text
-    for example in ("trainer.devices=4", "-m objective.lmbda=", "experiment=sa_icm", "run=NAME"):
+    for example in ("trainer.devices=4", "objective.lmbda=0.02,", "run=NAME", "init_from="):
         assert example in text
+    # Where COCO is named, it is the recipe that is trained on it, and the whole recipe stands first.
+    named = [line for line in text.splitlines() if "data.path=COCO" in line]
+    assert all("experiment=sa_icm" in line for line in named)
+    assert "python train.py experiment=sa_icm data.path=COCO trainer.devices=4" in named[0]
 
 
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUPS for name in options(group)])
@@ -103,6 +117,44 @@ def test_the_published_recipe_composes():
     )  # fmt: skip
     assert (cfg.optimizer.lr, cfg.optimizer.aux_lr, list(cfg.optimizer.milestones)) == (1e-4, 1e-3, [45, 48])
     assert (cfg.trainer.max_epochs, cfg.trainer.gradient_clip_val, cfg.trainer.devices) == (50, 1.0, 4)
+    assert (cfg.trainer.gradient_clip_algorithm, cfg.matmul_precision) == ("norm", "high")
+
+
+def test_coco_is_found_by_the_environment(monkeypatch):
+    monkeypatch.setenv("COCO", "/disk/COCO")
+    assert compose("experiment=sa_icm").data.path == "/disk/COCO"
+    assert compose("experiment=sa_icm", "data.path=/other").data.path == "/other"
+    monkeypatch.delenv("COCO")
+    assert compose("experiment=sa_icm").data.path is None
+
+
+def test_the_first_line_says_what_is_trained_and_how_the_recipe_is_called(small, coco):
+    from icm.training.summary import first_line
+
+    def line(cfg, **options) -> str:
+        network, objective = (hydra.utils.instantiate(cfg[part]) for part in ("network", "objective"))
+        return first_line(cfg, network, objective, options)
+
+    recipe = "not the SA-ICM recipe; that is: python train.py experiment=sa_icm data.path=COCO trainer.devices=4"
+    default = {"network": "hyperprior", "objective": "edge", "masks": "annotations", "data": "demo"}
+    assert line(compose(), **default) == (
+        "training Hyperprior (1.8 M parameters), objective edge, masks annotations, 64 demo images: a trial, " + recipe
+    )
+    assert line(compose(*small), **default | {"data": "coco"}).endswith(f"masks annotations, coco {coco}: {recipe}")
+    named = line(compose("experiment=small_edge", "data.path=D"), **default | {"experiment": "small_edge"})
+    assert named.startswith("training GatedHyperprior (2.3 M parameters), objective edge, ")
+    assert "recipe" not in named
+
+
+def test_the_first_line_is_the_first(small, tmp_path):
+    done = run(tmp_path, *small, "debug=fdr", "logger=csv", "trainer.gradient_clip_algorithm=value")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.startswith("training Hyperprior (0.0 M parameters), objective edge, masks annotations, coco ")
+    wrong = run(tmp_path, "data.path=COCO")
+    assert wrong.returncode == 1
+    assert re.fullmatch(
+        r"train.py: data.path=COCO: data=demo has no path; add data=NAME, one of .*coco.*", wrong.stderr.strip()
+    )
 
 
 def test_the_commands_of_the_documentation_compose():
@@ -172,6 +224,75 @@ def test_a_checkpoint_that_does_not_fit_is_refused_before_anything_is_written(sm
     assert second.summary["validation"]["loss"] > first.summary["validation"]["loss"]
 
 
+def test_a_training_starts_from_weights_of_any_format_and_records_it(small, tmp_path):
+    from models.checkpoint import load_network, save_published, save_safetensors
+
+    first = train.train(compose(*small, "debug=fdr"), tmp_path / "first")
+    network = load_network(first.checkpoint)
+    sources = (
+        first.checkpoint,
+        save_published(network, tmp_path / "weights.pth.tar"),
+        save_safetensors(network, tmp_path / "weights.safetensors"),
+    )
+    for number, source in enumerate(sources):
+        options = [*small, f"init_from={source}", "objective=plain", "objective.lmbda=0.01", "debug=fdr"]
+        # A step too small to move a weight: what is kept is what was started from.
+        tuned = train.train(compose(*options, "optimizer.lr=1e-30", "optimizer.aux_lr=1e-30"), tmp_path / str(number))
+        assert (tuned.resumed_step, tuned.summary["steps"]) == (0, 1)
+        expected = dict(load_network(source).named_parameters())
+        for name, value in load_network(tuned.checkpoint).named_parameters():
+            torch.testing.assert_close(value, expected[name], msg=name)
+        record = json.loads((tmp_path / str(number) / "run.json").read_text())["init_from"]
+        assert record == tuned.summary["init_from"] == {"path": str(source), "loaded": len(expected), "left": []}
+    assert first.summary["init_from"] is None
+
+
+def test_weights_that_fit_in_part_are_taken_and_the_rest_is_named(small, tmp_path, caplog):
+    first = train.train(compose(*small, "debug=fdr"), tmp_path / "first")
+    gated = [option for option in small if not option.startswith("network")]
+    gated += ["network=gated_hyperprior", "network.N=8", "network.M=12", "network.gate=8", "debug=fdr"]
+    with caplog.at_level("WARNING"):
+        tuned = train.train(compose(*gated, f"init_from={first.checkpoint}"), tmp_path / "gated")
+    left = tuned.summary["init_from"]["left"]
+    assert left
+    assert all(name.startswith("gate.") for name in left)
+    assert f"{len(left)} stay as initialised: gate.down.0.0.weight, " in caplog.text
+    # An interrupted run goes on from its own checkpoint, not from the weights again.
+    again = train.train(
+        compose(*gated, f"init_from={first.checkpoint}", "trainer.max_steps=2", "existing=continue"), tmp_path / "gated"
+    )
+    assert (again.resumed_step, again.summary["init_from"]) == (1, tuned.summary["init_from"])
+
+    for options, message in (
+        (
+            [f"init_from={first.checkpoint}", "network=tcm_tiny", "data.crop=128", "data.val_crop=128"],
+            r"does not fit TCM",
+        ),
+        ([f"init_from={first.checkpoint}", f"ckpt_path={first.checkpoint}"], r"ckpt_path=.* init_from=.*: choose one"),
+        (["init_from=absent.pth.tar"], r"init_from=absent.pth.tar: no such file"),
+    ):
+        sizes = ["network.N=8", "network.M=12"] if "network=tcm_tiny" not in options else []
+        kept = [option for option in small if not option.startswith(("network", "data.crop", "data.val_crop"))]
+        crops = ["data.crop=64", "data.val_crop=64"] if sizes else []
+        with pytest.raises(UserError, match=message):
+            train.train(compose(*kept, *crops, *sizes, *options), tmp_path / "wrong")
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_validations_within_an_epoch_and_a_last_step_within_one(small, tmp_path):
+    options = ["trainer.val_check_interval=2", "trainer.max_steps=7", "trainer.max_epochs=-1"]
+    training = train.train(compose(*small, *options), tmp_path)
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    losses = {int(row["step"]): float(row["val/loss"]) for row in rows if row["val/loss"]}
+    assert list(losses) == [2, 4, 6, 7]
+    best = min(losses, key=losses.get)
+    assert training.summary["validation"]["step"] == best
+    assert training.summary["validation"]["loss"] == pytest.approx(losses[best], rel=1e-4)
+    assert torch.load(training.checkpoint, weights_only=True)["global_step"] == best
+    with pytest.raises(UserError, match=r"trainer.val_check_interval=5: .*must be less than or equal"):
+        train.train(compose(*small, "trainer.val_check_interval=5"), tmp_path / "longer")
+
+
 @pytest.mark.parametrize(
     "network", [["network=hyperprior"], ["network=tcm_tiny", "data.crop=128", "data.val_crop=128"]]
 )
@@ -196,6 +317,10 @@ def test_dry_run_finds_a_gradient_for_every_parameter(network, small, tmp_path):
         ("optimizer.aux_lr=0", r"optimizer.aux_lr=0: use"),
         ("optimizer.ema_decay=1.5", r"optimizer.ema_decay=1.5: use"),
         ("checkpoints.every_n_steps=0", r"checkpoints.every_n_steps=0: use 1 or more"),
+        ("matmul_precision=low", r"matmul_precision=low: choose from highest, high, medium"),
+        ("trainer.gradient_clip_algorithm=sum", r"trainer: .*sum"),
+        ("objective.distortion=ms_ssim", r"data.crop=64: objective.distortion=ms_ssim takes 161 pixels or more"),
+        ("objective.warmup=-5", r"objective.warmup=-5: must be"),
     ],
 )
 def test_a_bad_value_is_one_line_that_names_it(override, message, small, tmp_path):
@@ -361,12 +486,13 @@ def test_wandb_stays_offline_keeps_its_files_in_the_run_folder_and_its_id(small,
 
 @pytest.mark.parametrize("folder", ["/tmp/plain-1", "/tmp/a b", "/tmp/lambda=1", '/tmp/it\'s, (so) {it} "is"'])
 def test_the_line_that_measures_a_checkpoint_reaches_hydra_as_it_was_meant(folder):
-    line = train.evaluate_line(Path(folder) / "best.ckpt")
+    line = train.evaluate_line(Path(folder) / "best.ckpt", "edge")
     words = shlex.split(line)
     assert words[:3] == ["python", "evaluate.py", "codec=sa_icm"]
     override = OverridesParser.create().parse_override(words[3])
     assert override.key_or_group == "codec.checkpoint"
     assert OmegaConf.create({"path": override.value()}).path == f"{folder}/best.ckpt"
+    assert "codec=learned" in train.evaluate_line(Path(folder) / "best.ckpt", "plain")
 
 
 @pytest.mark.slow

@@ -17,19 +17,22 @@ Layout of a container, version 1 (integers big-endian):
 import hashlib
 import json
 import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from icm.errors import UserError
-from icm.images import MAX_PIXELS
+from icm.images import MAX_PIXELS, Pixels
+from icm.parts import Part
 
 MAGIC = b"\x89ICM"
 VERSION = 1
 CHECKSUM_BYTES = 8
 
 Value = int | float | str | bool
+Faces = Sequence[tuple[int, int, int, int]]
 
 
 class BitstreamError(UserError):
@@ -41,43 +44,88 @@ class CodecError(UserError):
 
 
 @runtime_checkable
-class Codec(Protocol):
+class Codec(Part, Protocol):
     """Turns an image into bytes that any process turns back into an image.
 
-    name: the codec's id, as in ``codec=vvc``.
-    point: the operating point: ``{"qp": 37}``, ``{"quality": 10}``, ``{"rate": "mid"}``; empty for a codec without one.
-    parameters: every setting that shapes the bitstream, the point included; JSON values only.
-    version: the tools that shape the bytes, with their versions.
-    max_workers: images worth coding at once; None is the number of cores.
+    A codec whose decoder needs more than the bytes (weights) also has a class method
+    ``for_decoding(weights_id, checkpoint)`` that makes one; see `icm.codecs.decoder`.
+
+    Attributes:
+        name: The codec's id, which is also its file in conf/codec and its name in a container.
+        parameters: Every setting that shapes the bitstream, the point included.
+        version: The tools that shape the bytes, with their versions, and the revision.
+        revision: Of the class: raise it with every change of the code that changes a codec's bytes or decoded pictures,
+            or finished work in the cache would pass for the new code's.
+        point: The operating point: ``{"qp": 37}``, ``{"quality": 10}``, ``{"rate": "mid"}``; empty where there is none.
+        title: Names the codec at this point and with these settings, unlike any other: ``VVC QP 37``, ``SA-ICM mid``.
+        series: Names the curve that the point lies on: ``VVC``, ``VVC, preset fast``, ``SA-ICM control``.
+        short: What sets the point apart on its curve: ``QP 37``, ``mid``; empty where there is no point.
+        variant: Which of a family of networks it is: ``edge``, ``control``; else None.
+        baseline_of: The series that this one is the baseline of; ``*`` for every one, empty for none.
+        ceiling: Whether it codes nothing, so that it is no point of a rate curve.
+        uses_faces: Whether ``encode`` makes use of ``faces``.
+        max_workers: Images worth coding at once; None is the number of cores.
     """
 
-    name: str
-    point: dict[str, int | float | str]
-    parameters: dict[str, Value]
-    version: str
+    revision: int
+    point: dict[str, Value]
+    title: str
+    series: str
+    short: str
+    variant: str | None
+    baseline_of: str
+    ceiling: bool
+    uses_faces: bool
     max_workers: int | None
 
-    def encode(self, image: np.ndarray) -> bytes:
-        """Code ``image``, (height, width, 3) uint8 RGB of full range, at least 1x1, into a whole container.
+    def encode(self, image: Pixels, faces: Faces = ()) -> bytes:
+        """Code an image into a whole container.
 
-        Raises CodecError when the codec cannot code it.
+        Args:
+            image: (height, width, 3) uint8 RGB of full range, at least 1x1.
+            faces: (x, y, width, height) of every face in whole pixels; only `uses_faces` codecs look at them.
+
+        Raises:
+            CodecError: The codec cannot code it.
         """
         ...
 
-    def decode(self, bitstream: bytes) -> np.ndarray:
+    def decode(self, bitstream: bytes) -> Pixels:
         """The (height, width, 3) uint8 RGB image of full range, from the bytes alone, whatever this codec's settings.
 
-        Raises BitstreamError when the bytes are damaged or another codec's.
+        Raises:
+            BitstreamError: The bytes are damaged or another codec's.
         """
         ...
+
+
+def names(label: str, short: str, settings: Mapping[str, Value], defaults: Mapping[str, Value]) -> tuple[str, str, str]:
+    """``(title, series, short)`` of a codec: its label, its point, and every setting that is not at its default.
+
+    Args:
+        label: The codec's readable name, such as ``VVC``.
+        short: What sets the point apart, such as ``QP 37``.
+        settings: All settings but the point's, by name.
+        defaults: Their default values; a setting without one always shows.
+    """
+    changed = [f"{name} {value}" for name, value in settings.items() if value != defaults.get(name)]
+    return ", ".join([f"{label} {short}".strip(), *changed]), ", ".join([label, *changed]), short
 
 
 @dataclass(frozen=True)
 class Container:
-    """The content of an ``.icm`` file. Sizes are of the original image in pixels; ``weights_id`` is hexadecimal."""
+    """The content of an ``.icm`` file.
+
+    Attributes:
+        codec: The codec's id, ASCII.
+        parameters: Its settings.
+        width, height: Of the original image, in pixels.
+        payload: The codec's own bytes.
+        weights_id: Names a learned codec's weights, hexadecimal; empty for any other codec.
+    """
 
     codec: str
-    parameters: dict[str, Value]
+    parameters: Mapping[str, Value]
     width: int
     height: int
     payload: bytes
@@ -85,7 +133,11 @@ class Container:
 
 
 def pack(container: Container) -> bytes:
-    """The bytes of ``container``. Raises CodecError when a field does not fit the format."""
+    """The bytes of ``container``.
+
+    Raises:
+        CodecError: A field does not fit the format.
+    """
     codec = container.codec.encode("ascii")
     weights = bytes.fromhex(container.weights_id)
     parameters = json.dumps(container.parameters, sort_keys=True, separators=(",", ":"), allow_nan=False).encode(
@@ -119,7 +171,8 @@ def pack(container: Container) -> bytes:
 def unpack(bitstream: bytes) -> Container:
     """Read a container and check every byte of it.
 
-    Raises BitstreamError naming what is wrong: not an .icm file, another version, truncated, trailing bytes, damaged.
+    Raises:
+        BitstreamError: Not an .icm file, another version, truncated, trailing bytes, or damaged; it says which.
     """
     reader = _Reader(bytes(bitstream))
     if not bitstream:
@@ -148,46 +201,81 @@ def unpack(bitstream: bytes) -> Container:
         raise BitstreamError(f"the header makes no sense: {error}") from error
 
 
-def unpack_for(codec: str, bitstream: bytes) -> Container:
-    """`unpack`, and a BitstreamError unless ``codec`` wrote it."""
+def unpack_for(bitstream: bytes, *codecs: str) -> Container:
+    """Read a container that one of ``codecs`` wrote.
+
+    Raises:
+        BitstreamError: As `unpack`, or another codec wrote it.
+    """
     container = unpack(bitstream)
-    if container.codec != codec:
-        raise BitstreamError(f"coded by {container.codec!r}, not by {codec!r}; icm.codecs.decode reads every codec's")
+    if container.codec not in codecs:
+        raise BitstreamError(
+            f"coded by {container.codec!r}, not by {' or '.join(map(repr, codecs))}; icm.codecs.decode reads every "
+            "codec's"
+        )
     return container
 
 
 def payload_size(bitstream: bytes) -> int:
-    """Bytes of the codec's own payload inside a container. Raises BitstreamError like `unpack`."""
+    """Bytes of the codec's own payload inside a container.
+
+    Raises:
+        BitstreamError: As `unpack`.
+    """
     return len(unpack(bitstream).payload)
 
 
 def check_size(width: int, height: int) -> None:
-    """Raise CodecError unless the size is at least 1x1 and at most `icm.images.MAX_PIXELS`."""
+    """Accept 1x1 to `icm.images.MAX_PIXELS` pixels.
+
+    Raises:
+        CodecError: The size is another.
+    """
     if width < 1 or height < 1 or width * height > MAX_PIXELS:
         raise CodecError(f"an image of {width}x{height}: sizes go from 1x1 to {MAX_PIXELS} pixels")
 
 
-def check_image(image: np.ndarray) -> tuple[int, int]:
-    """(height, width) of an (height, width, 3) uint8 image; CodecError for any other array."""
+def check_image(image: Pixels) -> tuple[int, int]:
+    """(height, width) of an (height, width, 3) uint8 image.
+
+    Raises:
+        CodecError: It is something else.
+    """
+    if not isinstance(image, np.ndarray):
+        raise CodecError(f"a {type(image).__name__}: codecs take a numpy array of (height, width, 3), uint8, RGB")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise CodecError(f"an array of shape {image.shape}, {image.dtype}: codecs take (height, width, 3), uint8, RGB")
     check_size(image.shape[1], image.shape[0])
-    return image.shape[:2]
+    return image.shape[0], image.shape[1]
 
 
-def whole_number(codec: str, field: str, value: object, low: int, high: int, meaning: str) -> int:
-    """``value`` as an int within [low, high]; CodecError naming ``codec.field``, the value and the range."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    whole = number and float(value).is_integer()
-    if not whole or not low <= value <= high:
+def number(codec: str, field: str, value: object, low: float, high: float, meaning: str = "a number") -> float:
+    """``value`` if it is a number within [low, high].
+
+    Raises:
+        CodecError: It is none; names ``codec.field``, the value and the range.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
         raise CodecError(
-            f"codec.{field}={value}: {codec} takes {meaning} from {low} to {high}; choose one in that range"
+            f"codec.{field}={value}: {codec} takes {meaning} from {low:g} to {high:g}; choose one in that range"
         )
-    return int(value)
+    return value
 
 
-def choice(codec: str, field: str, value: object, values: tuple[str, ...]) -> str:
-    """``value`` if it is one of ``values``; CodecError naming ``codec.field``, the value and the choices."""
+def whole_number(
+    codec: str, field: str, value: object, low: float, high: float, meaning: str = "a whole number"
+) -> int:
+    """``value`` as an int within [low, high]; raises as `number`, also for a fraction."""
+    fraction = isinstance(value, float) and not value.is_integer()
+    return int(number(codec, field, str(value) if fraction else value, low, high, meaning))
+
+
+def choice(codec: str, field: str, value: object, values: Sequence[str]) -> str:
+    """``value`` if it is one of ``values``.
+
+    Raises:
+        CodecError: It is none; names ``codec.field``, the value and the choices.
+    """
     if value not in values:
         raise CodecError(f"codec.{field}={value}: {codec} takes one of {', '.join(values)}")
     return str(value)

@@ -4,6 +4,7 @@ import subprocess
 from functools import lru_cache
 
 from icm.codecs.base import CodecError
+from icm.preflight import Problem
 
 _PATIENCE = 120.0
 _PATIENCE_PER_PIXEL = 0.001
@@ -15,11 +16,15 @@ class ToolError(CodecError):
 
 @lru_cache(maxsize=1)
 def executable() -> str:
-    """Path of ffmpeg. Raises ToolError when there is none."""
+    """Path of ffmpeg.
+
+    Raises:
+        ToolError: There is none.
+    """
     import imageio_ffmpeg
 
     try:
-        return imageio_ffmpeg.get_ffmpeg_exe()
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:
         raise ToolError("no ffmpeg found; install the package imageio-ffmpeg or set IMAGEIO_FFMPEG_EXE") from error
 
@@ -31,6 +36,15 @@ def version() -> str:
     return "ffmpeg " + first_line.removeprefix("ffmpeg version ").partition(" ")[0]
 
 
+def preflight() -> list[Problem]:
+    """The problem of having no ffmpeg, if that is so."""
+    try:
+        executable()
+    except ToolError:
+        return [Problem("ffmpeg is missing", "Install the package imageio-ffmpeg, or set IMAGEIO_FFMPEG_EXE.")]
+    return []
+
+
 def ffmpeg(arguments: list[str], pixels: int, data: bytes = b"") -> bytes:
     """Run ffmpeg with ``data`` on its standard input and return its standard output; see `run`."""
     # -xerror with err_detect: a decoder conceals damage otherwise, and a made-up picture would pass for a decoded one.
@@ -39,10 +53,20 @@ def ffmpeg(arguments: list[str], pixels: int, data: bytes = b"") -> bytes:
 
 
 def run(command: list[str], pixels: int, data: bytes = b"", stderr: bool = False) -> bytes:
-    """Run a program on a picture of ``pixels`` pixels and return its standard output, or its standard error.
+    """Run a program on one picture.
 
-    Raises ToolError with its last lines when it fails, and when it takes longer than two minutes and 1000 seconds a
-    megapixel (the slowest preset on a busy machine takes a tenth of that).
+    Args:
+        command: The program and its arguments.
+        pixels: Size of the picture, which the time allowed depends on.
+        data: Its standard input.
+        stderr: Return its standard error instead.
+
+    Returns:
+        Its standard output.
+
+    Raises:
+        ToolError: It failed (with its last lines), or took longer than two minutes and 1000 seconds a megapixel (the
+            slowest preset on a busy machine takes a tenth of that).
     """
     limit = _PATIENCE + _PATIENCE_PER_PIXEL * pixels
     try:

@@ -6,7 +6,11 @@ _RATIOS = ((1, 1), (1, 1), (6, 5), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
 def jxl_size(codestream: bytes) -> tuple[int, int]:
-    """(width, height) in pixels. Raises ValueError when ``codestream`` is no bare JPEG XL codestream."""
+    """(width, height) in pixels.
+
+    Raises:
+        ValueError: ``codestream`` is no bare JPEG XL codestream.
+    """
     if not codestream.startswith(_SIGNATURE) or len(codestream) < 12:
         raise ValueError("not a JPEG XL codestream")
     bits = int.from_bytes(codestream[2:12], "little")

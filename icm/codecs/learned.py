@@ -5,70 +5,135 @@ ends (``y_bytes``) and which symbols both hold (``symbols``, a CRC-32): a decode
 another device or library version, raises instead of showing a picture.
 """
 
+import inspect
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version as installed
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from icm.codecs import shipped
-from icm.codecs.base import BitstreamError, CodecError, Container, check_image, pack, unpack_for
+from icm.codecs.base import (
+    BitstreamError,
+    CodecError,
+    Container,
+    Faces,
+    Value,
+    check_image,
+    choice,
+    names,
+    pack,
+    unpack_for,
+)
 from icm.files import file_sha256
+from icm.images import Pixels
 from icm.malloc import keep_large_blocks
+from icm.preflight import Problem
 
 if TYPE_CHECKING:
     import torch
 
     from models.network import CodecNetwork
 
+NAMES = ("sa_icm", "learned")
+
 
 class LearnedCodec:
-    """``sa_icm``: a network trained by train.py, or a published SA-ICM / LIC-TCM checkpoint.
+    """``sa_icm``: the shipped networks, or a checkpoint trained for edges; ``learned``: any checkpoint.
 
-    checkpoint: path of the weights, in any format of `models.checkpoint.load_network`; None: a shipped network
-        (`icm.codecs.shipped`), picked by ``variant``, ``edge`` or ``control``, and ``rate``, ``low``, ``mid`` or
-        ``high``.
-    device: where the network runs, ``cpu`` or ``cuda``; streams of one device are not promised to decode on another.
+    Images of any size are padded by edge replication to the network's multiple and cropped after decoding. A stream
+    decodes with any number of CPU threads; decoded with another number than it was elsewhere, a few samples may differ
+    by 1 (the synthesis rounds its last float bit otherwise).
 
-    Images of any size are padded by edge replication to the network's multiple and cropped after decoding. The weights
-    are read when they are first needed. A stream decodes with any number of CPU threads; decoded with another number
-    than it was elsewhere, a few samples may differ by 1 (the synthesis rounds its last float bit otherwise).
+    A checkpoint of train.py knows what it was trained for, which names it: ``SA-ICM (Hyperprior N=64) lambda 0.05``,
+    ``Hyperprior N=64, plain lambda 0.05``. A published one is known by its architecture: ``TCM N=128``. The title of
+    either ends with the start of the file's SHA-256, so that no two share one.
+
+    Args:
+        name: Which of the two.
+        checkpoint: Path of the weights, in any format of `models.checkpoint.load_network`; None with ``sa_icm``: a
+            shipped network (`icm.codecs.shipped`).
+        device: Where the network runs, ``cpu`` or ``cuda``; streams of one device are not promised to decode on
+            another.
+        variant: Of the shipped networks: ``edge``, or ``control``, the same network trained without edges.
+        rate: Of the shipped networks: ``low``, ``mid`` or ``high``.
+        title, series: Instead of the names that a checkpoint gets, such as ``LIC-TCM``.
+
+    Raises:
+        CodecError: There is no such network, or ``sa_icm`` is given one that was trained for something else.
+        models.checkpoint.CheckpointError: The checkpoint cannot be read.
     """
 
-    name = "sa_icm"
+    revision = 1
+    ceiling = False
+    uses_faces = False
     max_workers = 1
 
     def __init__(
         self,
+        name: str = "sa_icm",
         checkpoint: str | Path | None = None,
         device: str = "cpu",
         variant: str = "edge",
         rate: str = "mid",
+        title: str | None = None,
+        series: str | None = None,
     ):
-        self.point: dict[str, int | float | str] = {}
-        self.parameters: dict[str, int | float | str | bool] = {}
-        if checkpoint:
-            self.checkpoint = Path(checkpoint)
-        else:
-            self.checkpoint = shipped.find(variant, rate).path
-            self.point = {"rate": rate}
-            self.parameters = {"variant": variant, **self.point}
-        if not self.checkpoint.is_file():
-            raise CodecError(
-                f"codec.checkpoint={checkpoint}: no such file; name a checkpoint, as `python train.py` writes"
-            )
+        self.name = choice("a learned codec", "name", name, NAMES)
         self.device = str(device)
-        self.parameters |= {"checkpoint_sha256": file_sha256(self.checkpoint), "device": self.device}
+        self.variant: str | None = None
+        self.baseline_of = ""
+        self.point: dict[str, Value] = {}
+        self.parameters: dict[str, Value] = {}
         self._loaded: tuple[CodecNetwork, str] | None = None
+        self._lock = Lock()  # a network codes one picture at a time
+        settings, defaults = {"device": self.device}, {"device": "cpu"}
+        if not checkpoint and name == "sa_icm":
+            network = shipped.find(variant, rate)
+            self.checkpoint, digest = network.path, network.card["sha256"]
+            self.variant = variant
+            self.point = {"rate": rate}
+            self.parameters = {"variant": variant}
+            edge = names("SA-ICM", rate, settings, defaults)
+            control = names("SA-ICM control", rate, settings, defaults)
+            self.title, self.series, self.short = edge if variant == "edge" else control
+            self.baseline_of = edge[1] if variant == "control" else ""
+        else:
+            self.checkpoint = _existing(name, checkpoint)
+            digest = file_sha256(self.checkpoint)
+            label, self.point = self._trained_for()
+            short = "".join(f"{name} {value:g}" for name, value in self.point.items())
+            self.title, self.series, self.short = names(label, short, settings, defaults)
+            self.title += f", {digest[:8]}"
+        self.title, self.series = title or self.title, series or self.series
+        self.parameters |= self.point
+        self.parameters |= {"checkpoint_sha256": digest, "device": self.device}
+
+    @classmethod
+    def for_decoding(cls, weights_id: str, checkpoint: str | Path | None) -> "LearnedCodec":
+        """A codec that decodes what either name coded.
+
+        Args:
+            weights_id: What the container says of its weights.
+            checkpoint: The file of them; None: the shipped network of that id.
+
+        Raises:
+            BitstreamError: ``checkpoint`` is None and no shipped network has that id.
+        """
+        return cls("learned", checkpoint or shipped.path_of(weights_id))
 
     @property
     def version(self) -> str:
-        return f"compressai {installed('compressai')} / torch {installed('torch')}"
+        return f"revision {self.revision} / compressai {installed('compressai')} / torch {installed('torch')}"
 
-    def encode(self, image: np.ndarray) -> bytes:
+    def preflight(self) -> list[Problem]:
+        return []
+
+    def encode(self, image: Pixels, faces: Faces = ()) -> bytes:
         from models.entropy import Checksum
 
         height, width = check_image(image)
@@ -76,7 +141,7 @@ class LearnedCodec:
         try:
             self._check_memory(network, height, width)
             pixels = self._pixels(image, network.multiple)
-            with _reproducible(), Checksum(network, "encoded") as checksum:
+            with self._lock, _reproducible(self.device), Checksum(network, "encoded") as checksum:
                 strings = network.compress(pixels)["strings"]
         except (ValueError, RuntimeError) as error:  # RuntimeError: the device ran out of memory
             raise CodecError(
@@ -86,10 +151,10 @@ class LearnedCodec:
         parameters = {"y_bytes": len(y_string), "symbols": checksum.value}
         return pack(Container(self.name, parameters, width, height, y_string + z_string, weights))
 
-    def decode(self, bitstream: bytes) -> np.ndarray:
+    def decode(self, bitstream: bytes) -> Pixels:
         from models.entropy import Checksum
 
-        container = unpack_for(self.name, bitstream)
+        container = unpack_for(bitstream, *NAMES)
         network, weights = self._network()
         if container.weights_id != weights:
             raise BitstreamError(
@@ -103,10 +168,10 @@ class LearnedCodec:
         except CodecError as error:
             raise BitstreamError(f"cannot be decoded here: {error}") from error
         # z is at 1/64 of the padded picture, in every network.
-        shape = tuple(padded(side, network.multiple) // 64 for side in (container.height, container.width))
+        height, width = (padded(side, network.multiple) // 64 for side in (container.height, container.width))
         try:
-            with _reproducible(), Checksum(network, "decoded") as checksum:
-                x_hat = network.decompress(strings, shape)["x_hat"]
+            with self._lock, _reproducible(self.device), Checksum(network, "decoded") as checksum:
+                x_hat = network.decompress(strings, (height, width))["x_hat"]
         except (RuntimeError, ValueError, OverflowError, TypeError) as error:
             raise BitstreamError(f"damaged: the strings do not decode ({first_line(error)})") from error
         if checksum.value != symbols:
@@ -116,15 +181,36 @@ class LearnedCodec:
             )
         return to_image(x_hat[0, :, : container.height, : container.width])
 
-    def _network(self) -> tuple["CodecNetwork", str]:
-        if self._loaded is None:
-            from models.checkpoint import load_network, weights_id
+    def _trained_for(self) -> tuple[str, dict[str, Value]]:
+        """The label of a checkpoint's curve, and its point, from the configuration and the architecture inside it."""
+        from models.checkpoint import CheckpointError, read_training
 
-            if self.device == "cpu":
-                keep_large_blocks()
-            network = load_network(self.checkpoint, _device(self.device))
-            self._loaded = network, weights_id(network)
-        return self._loaded
+        try:
+            objective = read_training(self.checkpoint)[1].get("objective", {})
+        except CheckpointError:
+            objective = {}  # not written by train.py; whether it is a checkpoint at all shows next
+        region = objective.get("region")
+        if self.name == "sa_icm" and region not in ("edge", None):
+            raise CodecError(
+                f"codec.checkpoint={self.checkpoint}: trained under objective={region}, so it is no SA-ICM; "
+                "use codec=learned"
+            )
+        network = _describe(self._network()[0])
+        point: dict[str, Value] = {"lambda": objective["lmbda"]} if "lmbda" in objective else {}
+        if self.name == "sa_icm":
+            return f"SA-ICM ({network})", point
+        return f"{network}, {region}" if region else network, point
+
+    def _network(self) -> tuple["CodecNetwork", str]:
+        with self._lock:
+            if self._loaded is None:
+                from models.checkpoint import load_network, weights_id
+
+                if self.device == "cpu":
+                    keep_large_blocks()
+                network = load_network(self.checkpoint, _device(self.device))
+                self._loaded = network, weights_id(network)
+            return self._loaded
 
     def _check_memory(self, network: "CodecNetwork", height: int, width: int) -> None:
         needed = padded(height, network.multiple) * padded(width, network.multiple) * network.bytes_per_pixel
@@ -134,7 +220,7 @@ class LearnedCodec:
                 f"network, the machine has {physical_memory() / 1e9:.0f} GB; scale the image down"
             )
 
-    def _pixels(self, image: np.ndarray, multiple: int) -> "torch.Tensor":
+    def _pixels(self, image: Pixels, multiple: int) -> "torch.Tensor":
         import torch
 
         height, width = image.shape[:2]
@@ -142,6 +228,27 @@ class LearnedCodec:
         image = np.pad(image, ((0, rows), (0, columns), (0, 0)), mode="edge")
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].contiguous()
         return pixels.to(self.device).float() / 255
+
+
+def _existing(name: str, checkpoint: str | Path | None) -> Path:
+    if not checkpoint:
+        raise CodecError(
+            f"codec.checkpoint={checkpoint}: {name} needs one; name it, or use the shipped networks of codec=sa_icm"
+        )
+    if not Path(checkpoint).is_file():
+        raise CodecError(f"codec.checkpoint={checkpoint}: no such file; name a checkpoint, as `python train.py` writes")
+    return Path(checkpoint)
+
+
+def _describe(network: "CodecNetwork") -> str:
+    """``TCM N=128``: the class, its width, and whatever else differs from the class's defaults."""
+    defaults = inspect.signature(type(network)).parameters
+    sizes = {
+        name: value
+        for name, value in network.architecture().items()
+        if name == "N" or value != getattr(defaults.get(name), "default", None)
+    }
+    return " ".join([type(network).__name__, *(f"{name}={value}" for name, value in sizes.items())])
 
 
 def padded(side: int, multiple: int) -> int:
@@ -158,16 +265,15 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def to_image(x: "torch.Tensor") -> np.ndarray:
+def to_image(x: "torch.Tensor") -> Pixels:
     """(3, H, W) float RGB in [0, 1] -> (H, W, 3) uint8, rounded."""
     return (x * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 def _layout(container: Container) -> tuple[int, int]:
-    values = [container.parameters.get(field) for field in ("y_bytes", "symbols")]
-    if any(isinstance(value, bool) or not isinstance(value, int) for value in values):
+    y_bytes, symbols = (container.parameters.get(field) for field in ("y_bytes", "symbols"))
+    if type(y_bytes) is not int or type(symbols) is not int:
         raise BitstreamError("the header makes no sense: y_bytes and symbols must be whole numbers")
-    y_bytes, symbols = values
     if not 0 <= y_bytes <= len(container.payload):
         raise BitstreamError(f"the header makes no sense: y_bytes={y_bytes} of a {len(container.payload)}-byte payload")
     return y_bytes, symbols
@@ -184,9 +290,13 @@ def _device(name: str) -> str:
 
 
 @contextmanager
-def _reproducible() -> Iterator[None]:
-    """Inference with the arithmetic pinned: a decoder must round as its encoder did."""
+def _reproducible(device: str) -> Iterator[None]:
+    """Inference with the arithmetic pinned: a decoder must round as its encoder did.
+
+    cuDNN's flags are the whole process's, so they are touched on a GPU alone, where coding is the only work.
+    """
     import torch
 
-    with torch.inference_mode(), torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
+    exact = torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False)
+    with torch.inference_mode(), nullcontext() if device == "cpu" else exact:
         yield

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from icm.codecs.base import BitstreamError, CodecError, choice
 from icm.files import file_sha256
@@ -14,16 +15,22 @@ RATES = ("low", "mid", "high")
 
 @dataclass(frozen=True)
 class Shipped:
-    """A shipped network: its safetensors file and its card (`icm.commands.ship` says what is in it)."""
+    """A shipped network.
+
+    Attributes:
+        path: Its safetensors file.
+        card: How it was trained and what it measures; `icm.commands.ship` says what is in it.
+    """
 
     path: Path
-    card: dict
+    card: dict[str, Any]
 
 
 def find(variant: str, rate: str) -> Shipped:
-    """The shipped network of a variant and rate, checked against its card.
+    """The shipped network of a variant (`VARIANTS`) and rate (`RATES`), checked against its card.
 
-    CodecError for another variant or rate, a missing file, or one that differs from its card.
+    Raises:
+        CodecError: Another variant or rate, a missing file, or one that differs from its card.
     """
     choice("sa_icm", "variant", variant, VARIANTS)
     choice("sa_icm", "rate", rate, RATES)
@@ -31,7 +38,14 @@ def find(variant: str, rate: str) -> Shipped:
 
 
 def path_of(weights_id: str) -> Path:
-    """The shipped file whose weights a bitstream was coded with; BitstreamError when it is none of them."""
+    """The shipped file whose weights a bitstream was coded with.
+
+    Args:
+        weights_id: What the container says; hexadecimal.
+
+    Raises:
+        BitstreamError: It is none of them.
+    """
     for path in sorted(FOLDER.glob("*.json")):
         if _card(path)["weights_id"] == weights_id:
             return _checked(path).path
@@ -55,9 +69,9 @@ def _checked(card: Path) -> Shipped:
     return Shipped(path, content)
 
 
-def _card(path: Path) -> dict:
+def _card(path: Path) -> dict[str, Any]:
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if missing := {"lambda", "sha256", "weights_id"} - set(card):
             raise KeyError(*missing)
         return card

@@ -10,17 +10,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from icm.codecs import ffmpeg
-from icm.codecs.base import BitstreamError, CodecError, Container, check_image, choice, pack, unpack_for, whole_number
+from icm.codecs.base import (
+    BitstreamError,
+    CodecError,
+    Container,
+    Faces,
+    Value,
+    check_image,
+    choice,
+    names,
+    pack,
+    unpack_for,
+    whole_number,
+)
 from icm.codecs.colour import PPM_OUTPUT, Colour, coded_size, from_ppm, pad, raw_input
 from icm.codecs.plain import to_planes
 from icm.codecs.vvc_binary import VvcBinary
+from icm.images import Pixels
+from icm.preflight import Problem
 
 
 @dataclass(frozen=True)
 class _Format:
+    label: str
     encoder: str
     decoder: str
     stream: str  # ffmpeg's name of the elementary stream's format
@@ -31,8 +44,9 @@ class _Format:
 
 
 _FORMATS = {
-    "vvc": _Format("libvvenc", "vvc", "vvc", 63, ("faster", "fast", "medium", "slow", "slower"), "medium", 16),
+    "vvc": _Format("VVC", "libvvenc", "vvc", "vvc", 63, ("faster", "fast", "medium", "slow", "slower"), "medium", 16),
     "hevc": _Format(
+        "HEVC",
         "libx265",
         "hevc",
         "hevc",
@@ -41,21 +55,30 @@ _FORMATS = {
         "slow",
         16,
     ),
-    "av1": _Format("libaom-av1", "libdav1d", "obu", 63, tuple("012345678"), "4", 2),
+    "av1": _Format("AV1", "libaom-av1", "libdav1d", "obu", 63, tuple("012345678"), "4", 2),
 }
 
 
 class VideoCodec:
     """``vvc``, ``hevc`` or ``av1`` (H.266, H.265, AV1 main profiles, 10 bits, 4:2:0).
 
-    qp: the slice QP of VVC (0..63) and HEVC (0..51); AV1's quantizer level (0..63, about a quarter of base_q_idx).
-    preset: the encoder's own speed name; for AV1 libaom's cpu-used, 0 (slow) to 8.
-    matrix, range: see `icm.codecs.colour.Colour`.
-    binary: for VVC, the path of a program that encodes instead of ffmpeg's libvvenc; see `icm.codecs.vvc_binary`.
-    binary_style: whose arguments that program takes, ``vvencapp`` or ``vtm``.
-    binary_arguments: further arguments for it (VTM needs ``[-c, encoder_intra_vtm.cfg]``).
+    Args:
+        name: Which of them.
+        qp: The slice QP of VVC (0..63) and HEVC (0..51); AV1's quantizer level (0..63, about a quarter of base_q_idx).
+        preset: The encoder's own speed name; for AV1 libaom's cpu-used, 0 (slow) to 8.
+        matrix, range: See `icm.codecs.colour.Colour`.
+        binary: For VVC, the path of a program that encodes instead of ffmpeg's libvvenc; see `icm.codecs.vvc_binary`.
+        binary_style: Whose arguments that program takes, ``vvencapp`` or ``vtm``.
+        binary_arguments: Further arguments for it (VTM needs ``[-c, encoder_intra_vtm.cfg]``).
+
+    Raises:
+        CodecError: An option is out of its range.
     """
 
+    revision = 1
+    variant = None
+    ceiling = False
+    uses_faces = False
     max_workers = None
 
     def __init__(
@@ -69,29 +92,33 @@ class VideoCodec:
         binary_style: str = "vvencapp",
         binary_arguments: Sequence[str] = (),
     ):
+        self.name = choice("a video codec", "name", name, tuple(_FORMATS))
         format = _FORMATS[name]
-        self.name = name
         self.qp = whole_number(name, "qp", qp, 0, format.highest_qp, "a QP")
         self.preset = choice(name, "preset", format.preset if preset is None else str(preset), format.presets)
         self.colour = Colour.checked(name, matrix, range)
         if binary and name != "vvc":
             raise CodecError(f"codec.binary={binary}: only vvc can use another program; leave it out for {name}")
         self.binary = VvcBinary.found(binary, binary_style, binary_arguments) if binary else None
-        self.point: dict[str, int | float] = {"qp": self.qp}
-        self.parameters: dict[str, int | float | str | bool] = {
-            **self.point,
-            "preset": self.preset,
-            "matrix": matrix,
-            "range": range,
-        }
+        self.point: dict[str, Value] = {"qp": self.qp}
+        settings: dict[str, Value] = {"preset": self.preset, **vars(self.colour)}
+        defaults = {"preset": format.preset, **vars(Colour())}
+        self.parameters = {**self.point, **settings}
         if self.binary:
             self.parameters["binary"] = self.binary.description
+            settings["binary"] = f"{self.binary.description} {self.binary.digest}"
+        self.title, self.series, self.short = names(format.label, f"QP {self.qp}", settings, defaults)
+        self.baseline_of = "*" if name == "vvc" else ""
 
     @property
     def version(self) -> str:
-        return f"{ffmpeg.version()} / {self.binary.version if self.binary else _FORMATS[self.name].encoder}"
+        encoder = self.binary.version if self.binary else _FORMATS[self.name].encoder
+        return f"revision {self.revision} / {ffmpeg.version()} / {encoder}"
 
-    def encode(self, image: np.ndarray) -> bytes:
+    def preflight(self) -> list[Problem]:
+        return ffmpeg.preflight()
+
+    def encode(self, image: Pixels, faces: Faces = ()) -> bytes:
         height, width = check_image(image)
         padded = pad(image, _FORMATS[self.name].smallest_side)
         try:
@@ -111,8 +138,8 @@ class VideoCodec:
             raise CodecError(f"{self.name} wrote nothing for a picture of {width}x{height}")
         return pack(Container(self.name, self.parameters, width, height, payload))
 
-    def decode(self, bitstream: bytes) -> np.ndarray:
-        container = unpack_for(self.name, bitstream)
+    def decode(self, bitstream: bytes) -> Pixels:
+        container = unpack_for(bitstream, self.name)
         format = _FORMATS[self.name]
         colour = Colour.of(container.parameters)
         width, height = coded_size(container.width, container.height, format.smallest_side)
@@ -127,7 +154,7 @@ class VideoCodec:
             raise BitstreamError(f"its {self.name} payload cannot be decoded: {error}") from error
         return from_ppm(ppm, width, height)[: container.height, : container.width].copy()
 
-    def _encode_with_ffmpeg(self, image: np.ndarray, stream: Path) -> None:
+    def _encode_with_ffmpeg(self, image: Pixels, stream: Path) -> None:
         format = _FORMATS[self.name]
         arguments = [*raw_input(image), "-vf", self.colour.to_planes(), "-frames:v", "1", "-c:v", format.encoder]
         arguments += ["-threads", "1", *_constant_quantiser(self.name, self.qp, self.preset)]
@@ -147,5 +174,5 @@ def _constant_quantiser(name: str, qp: int, preset: str) -> list[str]:
         return ["-preset", preset, "-x265-params", f"qp={qp}:{steady}:{alone}"]
     # The same least and greatest level pin base_q_idx to the level's own entry in libaom's table.
     levels = ["-crf", str(qp), "-qmin", str(qp), "-qmax", str(qp), "-b:v", "0"]
-    steady = ["-aq-mode", "0", "-row-mt", "0", "-aom-params", "deltaq-mode=0"]
-    return ["-usage", "allintra", "-still-picture", "1", "-cpu-used", preset, *levels, *steady]
+    flat = ["-aq-mode", "0", "-row-mt", "0", "-aom-params", "deltaq-mode=0"]
+    return ["-usage", "allintra", "-still-picture", "1", "-cpu-used", preset, *levels, *flat]

@@ -1,5 +1,6 @@
 """A VVC encoder outside ffmpeg: Fraunhofer's ``vvencapp`` or the VTM reference software's ``EncoderApp``."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -17,7 +18,13 @@ STYLES = ("vvencapp", "vtm")
 
 @dataclass(frozen=True)
 class VvcBinary:
-    """path: the program; style: whose arguments it takes, of `STYLES`; arguments: further ones, put first."""
+    """An encoder outside ffmpeg.
+
+    Attributes:
+        path: The program.
+        style: Whose arguments it takes, one of `STYLES`.
+        arguments: Further arguments, put first.
+    """
 
     path: Path
     style: str
@@ -25,7 +32,11 @@ class VvcBinary:
 
     @classmethod
     def found(cls, binary: str, style: str, arguments: Sequence[str]) -> "VvcBinary":
-        """``binary`` is a path or a name on PATH. Raises CodecError when there is no such program."""
+        """The program at a path, or of a name on PATH.
+
+        Raises:
+            CodecError: There is no such program, or no such style.
+        """
         choice("vvc", "binary_style", style, STYLES)
         path = shutil.which(os.path.expanduser(binary))
         if path is None:
@@ -38,14 +49,28 @@ class VvcBinary:
         return " ".join([self.style, *self.arguments])
 
     @cached_property
+    def digest(self) -> str:
+        """8 hexadecimal digits of the program's bytes and of the files among its arguments, such as a configuration."""
+        files = [Path(argument) for argument in self.arguments if os.path.isfile(argument)]
+        return hashlib.sha256("".join(map(file_sha256, [self.path, *files])).encode()).hexdigest()[:8]
+
+    @property
     def version(self) -> str:
         """The program's name and content: its own version text is not comparable between the two styles."""
-        return f"{self.path.name} {file_sha256(self.path)[:12]}"
+        return f"{self.path.name} {self.digest}"
 
     def encode(self, planes: Path, stream: Path, width: int, height: int, qp: int, preset: str) -> None:
-        """Code one picture of raw yuv420p10le ``planes`` into ``stream``; ``preset`` is vvencapp's.
+        """Code one picture.
 
-        Raises CodecError when the program fails, or codes at another slice QP than ``qp``.
+        Args:
+            planes: File of the raw yuv420p10le samples.
+            stream: File that the elementary stream goes to.
+            width, height: Of the picture, in pixels.
+            qp: The slice QP.
+            preset: vvencapp's; VTM has none.
+
+        Raises:
+            CodecError: The program fails, or codes at another slice QP.
         """
         of_style = _vvencapp if self.style == "vvencapp" else _vtm
         arguments = [*self.arguments, *of_style(str(planes), str(stream), width, height, qp, preset)]

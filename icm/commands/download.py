@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from icm.errors import UserError
-from icm.faces import weights
+from icm.faces import lfw, weights
 from icm.faces.sources import COCO15, Coco15Faces
 from icm.masks import sam_weights
 
-DESCRIPTION = """Fetch recogniser and detector weights, the coco15 images, or Segment Anything checkpoints. Downloads
-resume where they stopped. Checksums: SFace, YuNet, Dlib and the COCO images are checked against published ones, Segment
-Anything against sums that many projects record; the other weights have none published, so the checksum of the first
-download is written beside the file (NAME.sha256) and holds from then on."""
+DESCRIPTION = """Fetch recogniser and detector weights, the coco15 images, Labeled Faces in the Wild, or Segment
+Anything checkpoints. Downloads resume where they stopped. Checksums: SFace, YuNet, Dlib, the COCO images and LFW are
+checked against published ones, Segment Anything against sums that many projects record; the other weights have none
+published, so the checksum of the first download is written beside the file (NAME.sha256) and holds from then on."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kind = kinds.add_parser("coco15", help="the fifteen COCO images of faces=coco15")
     kind.add_argument("--path", type=Path, help="folder (default: coco15 in $ICM_CACHE or ~/.cache/icm)")
     kind.set_defaults(fetch=_coco15)
+
+    kind = kinds.add_parser("lfw", help="Labeled Faces in the Wild and its pairs, for faces=lfw (180 MB)")
+    kind.add_argument("--path", type=Path, help="folder (default: lfw in $ICM_CACHE or ~/.cache/icm)")
+    kind.set_defaults(fetch=_lfw)
 
     kind = kinds.add_parser("sam", help="Segment Anything checkpoints (375 MB, 1.2 GB, 2.6 GB)")
     names = ", ".join(sam_weights.CHECKPOINTS)
@@ -53,6 +57,10 @@ def _weights(arguments: argparse.Namespace) -> int:
 def _coco15(arguments: argparse.Namespace) -> int:
     source = Coco15Faces(arguments.path)
     return _each(COCO15, source.fetch)
+
+
+def _lfw(arguments: argparse.Namespace) -> int:
+    return _each(lfw.PARTS, lambda part: lfw.fetch(part, arguments.path))
 
 
 def _sam(arguments: argparse.Namespace) -> int:

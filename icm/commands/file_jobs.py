@@ -4,18 +4,20 @@ import glob
 import os
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from icm.errors import UserError
+from icm.threads import in_threads
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Job:
+    """One file to read, ``source``, and one to write, ``target``."""
+
     source: Path
     target: Path
 
@@ -25,9 +27,16 @@ def plan(
 ) -> list[Job]:
     """One job per input file, in the order given; a file named twice is done once.
 
-    An input is a file, a folder (``list_folder`` gives its files, whose subfolders are kept below ``output``) or a glob
-    pattern. Raises UserError when there is nothing to do, when two inputs would write one file, or when a file to be
-    written exists and ``force`` is not set. A missing file is left for its job to report.
+    Args:
+        inputs: Files, folders or glob patterns. A missing file is left for its job to report.
+        output: The folder to write to; subfolders of an input folder are kept below it.
+        suffix: Of the files to write.
+        force: Overwrite files that exist.
+        list_folder: Gives the files of a folder.
+
+    Raises:
+        UserError: There is nothing to do, two inputs would write one file, or a file to be written exists and ``force``
+            is not set.
     """
     jobs: dict[Path, Job] = {}
     for text in inputs:
@@ -63,34 +72,31 @@ def _files(text: str, list_folder: Callable[[Path], list[Path]]) -> list[tuple[P
 def run_all(
     jobs: list[Job], work: Callable[[Job], Result], workers: int | None, label: str
 ) -> tuple[list[Result], list[str]]:
-    """Do every job, ``workers`` at once (None: as many as cores), under a progress bar on standard error.
+    """Do every job in threads, under a progress bar on standard error.
 
-    A job that raises UserError or OSError is named on standard error and the others go on. Returns the results, in the
-    jobs' order, and the messages of the failed ones. On Ctrl-C, jobs not begun are dropped.
+    A job that raises UserError or OSError is named on standard error and the others go on. On Ctrl-C, jobs not begun
+    are dropped.
+
+    Args:
+        jobs: What to do.
+        work: Does one job.
+        workers: Jobs at once; None: as many as there are cores.
+        label: Names the progress bar.
+
+    Returns:
+        The results, in the jobs' order, and the messages of the failed ones.
     """
     from tqdm import tqdm
 
-    results: dict[int, Result] = {}
+    results: list[Result] = []
     failures: list[str] = []
-    executor = ThreadPoolExecutor(workers or cores())
-    try:
-        futures = {executor.submit(work, job): number for number, job in enumerate(jobs)}
-        with tqdm(total=len(jobs), desc=label, unit="image", file=sys.stderr) as progress:
-            for future in as_completed(futures):
-                number = futures[future]
-                try:
-                    results[number] = future.result()
-                except (UserError, OSError) as error:
-                    message = str(error)
-                    name = str(jobs[number].source)
-                    failures.append(message if message.startswith(name) else f"{name}: {message}")
-                    tqdm.write(f"skipped {failures[-1]}", file=sys.stderr)
-                progress.update()
-    finally:
-        executor.shutdown(cancel_futures=True)
-    return [results[number] for number in sorted(results)], failures
-
-
-def cores() -> int:
-    """Processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with tqdm(total=len(jobs), desc=label, unit="image", file=sys.stderr) as progress:
+        for job, future in in_threads(work, jobs, workers):
+            try:
+                results.append(future.result())
+            except (UserError, OSError) as error:
+                message, name = str(error), str(job.source)
+                failures.append(message if message.startswith(name) else f"{name}: {message}")
+                tqdm.write(f"skipped {failures[-1]}", file=sys.stderr)
+            progress.update()
+    return results, failures

@@ -29,6 +29,7 @@ keys (all are key=value, defaults in conf/masks.yaml and conf/masks/):
   masks.checkpoint=FILE       its weights; default: the published file, downloaded when it is not there
   masks.alpha=0.78            the lowest predicted IoU that training will want; every higher alpha is derived from it
   masks.points_per_side=32    grid of prompts
+  masks.stability= masks.box_nms= masks.crop_n_layers= masks.min_mask_region_area=     see conf/masks/make/sam.yaml
   masks.path=FOLDER           where stores are; default: <data.path>-masks/sam-<model>
   masks.dilation=1            thickness of the edges in the picture
   shard=0/8                   the first of eight parts, for several machines
@@ -75,6 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     shard = parse_shard(str(config.shard))
     if config.device not in ("auto", "cuda", "cpu"):
         raise MaskCommandError(f"device={config.device}: use auto, cuda or cpu")
+    if not isinstance(config.preview, int) or config.preview < 0:
+        raise MaskCommandError(f"preview={config.preview}: use a number of images, 0 for no picture")
 
     from icm.config import build
     from icm.masks.base import StoredMasks

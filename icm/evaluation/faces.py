@@ -1,79 +1,95 @@
 """``task=faces``: are the faces in a coded picture still the same people to a recogniser?
 
 Boxes come from the originals only. Original and coded picture are cropped at the same box, and the embeddings of both
-crops are compared (docs/privacy.md).
+crops are compared, as they are and as an attacker would (docs/privacy.md).
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from icm.attacks.base import Attack
-from icm.evaluation.cache import Cache, content_key, image_hash
-from icm.evaluation.measures import Estimate, FaceEvidence, Subject, mean_estimate, of_task
-from icm.evaluation.results import crop_name
+from icm.attacks.base import Attack, TooFewPeople
+from icm.attacks.cross_fit import Attacked, attack_scores
+from icm.errors import UserError
+from icm.evaluation.cache import image_hash
+from icm.evaluation.measures import Estimate, FaceEvidence, Subject, of_task
+from icm.evaluation.recognition import Face, curves, cut, detect, embed, measure
+from icm.evaluation.results import Row, crop_name
 from icm.evaluation.task import Context, Outcome
-from icm.faces.crops import crop
-from icm.faces.detection import Box, Detector
+from icm.faces.boxes import Box
+from icm.faces.detection import DeepFaceDetector, Detector
 from icm.faces.embedding import Embedder
+from icm.faces.people import different_people, picture_hash
 from icm.faces.sources import SourceImage
 from icm.images import write_png
-from icm.parts import Part, identity
-
-_BATCH = 32
-
-
-@dataclass(frozen=True)
-class Face:
-    """One face: its picture, its number there, its box, who it is, and both crops (HWC uint8 RGB)."""
-
-    image: str
-    number: int
-    box: Box
-    identity: str | None
-    original: np.ndarray
-    coded: np.ndarray
+from icm.metrics.detectability import detectability
+from icm.parts import Part
+from icm.preflight import Problem
 
 
 class FacesTask:
-    """Similarity of every face before and after coding, for each recogniser and attack.
+    """Every face before and after coding, for each recogniser and attack.
 
     Args:
         detector: Finds the faces, in the originals.
         embedders: The recognisers by name.
         attacks: What an attacker does to coded faces before recognising them, by name.
+        detectability: Also look for faces in the coded pictures: which of the original's does the detector find again?
+        scores: Also write scores.csv: every comparison of two faces.
+        at_hand: Leave out recognisers that cannot work here (weights that are not there) instead of stopping; which
+            ones is said in the summary's notes.
+
+    Raises:
+        UserError: ``at_hand``, and none can work.
     """
 
     name = "faces"
     version = "1"
 
-    def __init__(self, detector: Detector, embedders: Mapping[str, Embedder], attacks: Mapping[str, Attack]):
+    def __init__(
+        self,
+        detector: Detector,
+        embedders: Mapping[str, Embedder],
+        attacks: Mapping[str, Attack],
+        detectability: bool = False,
+        scores: bool = False,
+        at_hand: bool = False,
+    ):
         self.detector = detector
-        self.embedders = list(embedders.values())
+        missing = {name: part.preflight() for name, part in embedders.items()} if at_hand else {}
+        self.embedders = [part for name, part in embedders.items() if not missing.get(name)]
+        self._left_out = [
+            f"{embedders[name].title} is left out: {found[0].what}" for name, found in missing.items() if found
+        ]
+        if not self.embedders:
+            raise UserError("embedder: none of them can work here; run: python -m icm download weights")
         self.attacks = list(attacks.values())
-        self.parameters: dict[str, Any] = {}
+        # Boxes that labels tell of, or the whole picture, are found again in any picture.
+        self.detectability = detectability and isinstance(detector, DeepFaceDetector)
+        self.scores = scores
+        self.parameters: dict[str, Any] = {"detectability": self.detectability, "scores": scores}
         self._boxes: dict[str, tuple[str, list[Box]]] = {}
+        self._hashes: dict[str, np.ndarray] = {}
         self._faces: list[Face] = []
+        self._found_again: dict[str, list[Box]] = {}
 
     @property
     def parts(self) -> Sequence[Part]:
         return [self.detector, *self.embedders, *self.attacks]
 
-    def preflight(self) -> list:
+    def preflight(self) -> list[Problem]:
         return []
 
     def begin(self, context: Context) -> None:
         self._context = context
 
     def concerns(self, source: SourceImage, image: np.ndarray, digest: str) -> str:
-        boxes = detect(image, digest, self.detector, self._context.cache)
+        boxes = detect(image, digest, self.detector, self._context.cache, source.known_faces)
         if not boxes:
             return f"no face found by {self.detector.name}"
         self._boxes[source.name] = digest, boxes
+        self._hashes[source.name] = picture_hash(image)
         return ""
 
     def faces(self, source: SourceImage) -> list[tuple[int, int, int, int]]:
@@ -81,47 +97,93 @@ class FacesTask:
 
     def observe(self, source: SourceImage, original: np.ndarray, coded: np.ndarray) -> dict[str, Any]:
         boxes = self._boxes[source.name][1]
-        people = source.identities(boxes)
-        for number, (box, person) in enumerate(zip(boxes, people, strict=True)):
-            # Copies: a view would keep the whole picture in memory until the job ends.
-            pair = (crop(picture, box).copy() for picture in (original, coded))
-            self._faces.append(Face(source.name, number, box, person, *pair))
+        align = any(embedder.align for embedder in self.embedders)
+        for number, (box, person) in enumerate(zip(boxes, source.identities(boxes), strict=True)):
+            pair = [cut(picture, box, align=False) for picture in (original, coded)]
+            turned = (cut(original, box, align=True), cut(coded, box, align=True)) if align else None
+            self._faces.append(Face(source.name, number, box, person, pair[0], pair[1], turned))
+        if self.detectability:
+            self._found_again[source.name] = detect(coded, image_hash(coded), self.detector, self._context.cache)
         return {"faces": len(boxes)}
 
-    def data(self) -> list:
+    def data(self) -> list[Any]:
         return [[name, digest, [[box.x, box.y, box.width, box.height] for box in boxes]]
                 for name, (digest, boxes) in self._boxes.items()]  # fmt: skip
 
     def finish(self) -> Outcome:
-        rows: list[dict[str, Any]] = []
-        estimates: dict[tuple[str, Subject], Estimate] = {}
-        similarity = {}
+        outcome = Outcome(tables={"faces": []})
+        outcome.summary.update(
+            faces=len(self._faces), detector=self.detector.name, notes=list(self._left_out), titles={}, similarity={}
+        )
+        drawn: list[dict[str, Any]] = []
+        comparisons: list[Row] = []
+        splits: dict[str, Any] = {}
         for embedder in self.embedders:
-            originals = self._embed([face.original for face in self._faces], embedder)
+            outcome.summary["titles"][embedder.name] = embedder.title
+            if embedder.align and (blind := sum(face.box.eyes is None for face in self._faces)):
+                outcome.summary["notes"].append(f"{embedder.title}: {blind} faces without eyes are not aligned")
+            originals = self._embed([face.crops(embedder.align)[0] for face in self._faces], embedder)
+            strangers = self._strangers(originals, embedder, outcome.summary["notes"])
             for attack in self.attacks:
-                evidence = self._evidence(embedder, attack, originals)
+                outcome.summary["titles"][attack.name] = attack.title
                 subject = Subject(embedder.name, attack.name)
+                try:
+                    evidence, attacked = self._evidence(embedder, attack, originals, strangers)
+                except TooFewPeople as error:
+                    outcome.estimates.update(_refused(subject, str(error)))
+                    continue
                 values, found = measure(evidence)
-                estimates |= {(key, subject): estimate for key, estimate in found.items()}
-                rows += self._rows(subject, values)
+                outcome.estimates.update({(key, subject): estimate for key, estimate in found.items()})
+                outcome.tables["faces"] += self._rows(subject, values)
+                if attacked.folds:
+                    splits[attack.name] = attacked.folds
+                drawn += curves(evidence, *subject[:2])
+                comparisons += self._comparisons(evidence, subject) if self.scores else []
                 if attack.name == "none":
-                    similarity[embedder.name] = _block(evidence, found)
+                    outcome.summary["similarity"][embedder.name] = _block(evidence, found)
+        outcome.files.update({"curves": drawn, "splits": splits} if splits else {"curves": drawn})
+        if self.scores:
+            outcome.exports["scores"] = comparisons
+        if self.detectability:
+            outcome.estimates.update(self._detectability(outcome.summary))
         self._write_crops()
-        titles = {part.name: part.title for part in (*self.embedders, *self.attacks)}
-        summary = {"faces": len(self._faces), "detector": self.detector.name, "similarity": similarity,
-                   "titles": titles}  # fmt: skip
-        return Outcome(estimates, {"faces": rows}, summary)
+        return outcome
 
     def _embed(self, crops: Sequence[np.ndarray], embedder: Embedder) -> np.ndarray:
         return embed(crops, embedder, self._context.cache, self._context.label)
 
-    def _evidence(self, embedder: Embedder, attack: Attack, originals: np.ndarray) -> FaceEvidence:
-        coded = self._embed([attack.restore(face.coded) for face in self._faces], embedder)
+    def _strangers(self, originals: np.ndarray, embedder: Embedder, notes: list[str]) -> np.ndarray:
+        """(n, n) bool: pairs trusted to show different people; what a reader must know of it is added to ``notes``."""
+        images = [face.image for face in self._faces]
+        people = [face.identity for face in self._faces]
+        hashes = np.stack([self._hashes[name] for name in images])
+        trusted, remarks = different_people(originals, people, images, hashes, embedder.threshold)
+        notes += [f"{embedder.title}: {remark}" for remark in remarks]
+        return trusted
+
+    def _evidence(
+        self, embedder: Embedder, attack: Attack, originals: np.ndarray, strangers: np.ndarray
+    ) -> tuple[FaceEvidence, Attacked]:
+        coded = self._embed([attack.restore(face.crops(embedder.align)[1]) for face in self._faces], embedder)
         people = [face.identity for face in self._faces]
         images = [face.image for face in self._faces]
-        return FaceEvidence(originals, coded, originals, people, images, strangers(people), seed=self._context.seed)
+        seed = self._context.seed
+        attacked = attack_scores(attack, coded, originals, people, seed)
+        evidence = FaceEvidence(
+            originals,
+            coded,
+            attacked.scores,
+            attack.gallery,
+            people,
+            images,
+            strangers,
+            seed=seed,
+            # What an attacker has learnt changes the scale of similarities.
+            threshold=None if attack.learns else embedder.threshold,
+        )
+        return evidence, attacked
 
-    def _rows(self, subject: Subject, values: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    def _rows(self, subject: Subject, values: Mapping[str, np.ndarray]) -> list[Row]:
         return [
             {
                 "image": face.image,
@@ -139,6 +201,33 @@ class FacesTask:
             for index, face in enumerate(self._faces)
         ]
 
+    def _comparisons(self, evidence: FaceEvidence, subject: Subject) -> list[Row]:
+        pairs = evidence.pairs
+        made = (pairs.genuine | pairs.impostor) & np.isfinite(evidence.scores)
+        names = [(face.image, face.number) for face in self._faces]
+        return [
+            {
+                "probe_image": names[probe][0],
+                "probe_face": names[probe][1],
+                "gallery_image": names[entry][0],
+                "gallery_face": names[entry][1],
+                "genuine": int(pairs.genuine[probe, entry]),
+                "score": float(evidence.scores[probe, entry]),
+                "embedder": subject.embedder,
+                "attack": subject.attack,
+            }
+            for probe, entry in zip(*(index.tolist() for index in np.nonzero(made)), strict=True)
+        ]
+
+    def _detectability(self, summary: dict[str, Any]) -> dict[tuple[str, Subject], Estimate]:
+        """Faces found again, by the estimates of each measure of boxes; how many were not goes into the summary."""
+        names = list(self._found_again)
+        before = [np.reshape([box_row(box)[:4] for box in self._boxes[name][1]], (-1, 4)) for name in names]
+        after = [np.reshape([box_row(box) for box in self._found_again[name]], (-1, 5)) for name in names]
+        found = detectability(before, after, seed=self._context.seed)
+        summary["failures_to_acquire"] = {"faces": found.lost_faces, "images": found.lost_pictures}
+        return {(entry.key, Subject()): entry.compute(found) for entry in of_task("faces") if entry.of == "boxes"}
+
     def _write_crops(self) -> None:
         folder = self._context.directory / "crops"
         for face in self._faces:
@@ -147,57 +236,14 @@ class FacesTask:
             write_png(folder / "coded" / name, face.coded)
 
 
-def detect(image: np.ndarray, digest: str, detector: Detector, cache: Cache) -> list[Box]:
-    """The faces of an image, from the cache when this detector has seen it before."""
-    key = content_key(image=digest, detector=identity(detector))
-    stored = cache.get("boxes", key)
-    if stored is not None:
-        return [Box(**box) for box in json.loads(stored)]
-    boxes = detector.detect(image)
-    cache.put("boxes", key, json.dumps([vars(box) for box in boxes]).encode())
-    return boxes
+def box_row(box: Box) -> tuple[int, int, int, int, float]:
+    """A box as x, y, width, height, confidence."""
+    return box.x, box.y, box.width, box.height, box.confidence
 
 
-def embed(crops: Sequence[np.ndarray], embedder: Embedder, cache: Cache, label: str) -> np.ndarray:
-    """Embeddings of face crops, (n, dim) float32; each distinct crop is embedded once and remembered."""
-    keys = [content_key(crop=image_hash(face), embedder=identity(embedder)) for face in crops]
-    found: dict[str, np.ndarray] = {}
-    for key in keys:
-        if key not in found and (blob := cache.get("embedding", key)) is not None:
-            found[key] = np.frombuffer(blob, dtype="<f4")
-    missing = list({key: face for key, face in zip(keys, crops, strict=True) if key not in found}.items())
-    if missing:
-        with tqdm(total=len(missing), desc=f"{label} | {embedder.name}", unit="face", dynamic_ncols=True) as bar:
-            for start in range(0, len(missing), _BATCH):
-                part = missing[start : start + _BATCH]
-                for (key, _), row in zip(part, embedder.embed([face for _, face in part]), strict=True):
-                    found[key] = np.asarray(row, dtype="<f4")
-                    cache.put("embedding", key, found[key].tobytes())
-                bar.update(len(part))
-    return np.stack([found[key] for key in keys])
-
-
-def strangers(people: Sequence[str | None]) -> np.ndarray:
-    """(n, n) bool: the pairs of faces that are taken to show different people."""
-    if all(person is None for person in people):
-        return ~np.eye(len(people), dtype=bool)
-    names = np.array([person or "" for person in people])
-    known = names != ""
-    different: np.ndarray = (names[:, None] != names[None, :]) & known[:, None] & known[None, :]
-    return different
-
-
-def measure(evidence: FaceEvidence) -> tuple[dict[str, np.ndarray], dict[str, Estimate]]:
-    """Every measure of the faces task: values of each face (n,) where there are some, and the estimates."""
-    values: dict[str, np.ndarray] = {}
-    estimates: dict[str, Estimate] = {}
-    for entry in of_task("faces"):
-        found = entry.compute(evidence)
-        if entry.of == "faces":
-            values[entry.key] = found
-            found = mean_estimate(found, evidence.images, evidence.seed)
-        estimates[entry.key] = found
-    return values, estimates
+def _refused(subject: Subject, reason: str) -> dict[tuple[str, Subject], Estimate]:
+    measures = [entry for entry in of_task("faces") if entry.of != "boxes"]
+    return {(entry.key, subject): Estimate(None, note=reason) for entry in measures}
 
 
 def _block(evidence: FaceEvidence, found: Mapping[str, Estimate]) -> dict[str, Any]:

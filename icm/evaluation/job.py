@@ -1,7 +1,8 @@
 """One job: one codec at one operating point, the pictures of one source, any number of tasks. Writes the summary."""
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,9 @@ class Job:
         outcomes = {task.name: task.finish() for task in self.tasks}
         tables = {"images": rows} | {name: table for found in outcomes.values() for name, table in found.tables.items()}
         run = Run(directory, self._summary(pictures, rows, outcomes, skipped), tables)
-        write_run(run)
+        files = {name: content for found in outcomes.values() for name, content in found.files.items()}
+        exports = {name: found_rows for found in outcomes.values() for name, found_rows in found.exports.items()}
+        write_run(run, {**files, "replicates": _replicates(outcomes.values())}, exports)
         return run
 
     def _chosen(self, images: Sequence[SourceImage], skipped: list[dict[str, str]]) -> list[Picture]:
@@ -100,11 +103,11 @@ class Job:
         for source in _progress(images, len(images), f"{self.codec.title} | {', '.join(t.name for t in self.tasks)}"):
             try:
                 image = source.load()
+                digest = image_hash(image)
+                reasons = {task: task.concerns(source, image, digest) for task in self.tasks}
             except ImageError as error:
                 skipped.append({"image": source.name, "reason": printable(error)})
                 continue
-            digest = image_hash(image)
-            reasons = {task: task.concerns(source, image, digest) for task in self.tasks}
             if wanted := tuple(task for task, reason in reasons.items() if not reason):
                 chosen.append(Picture(source, digest, wanted))
             else:
@@ -184,6 +187,18 @@ class Job:
         for outcome in outcomes.values():
             summary.update(outcome.summary)  # type: ignore[typeddict-item]
         return summary
+
+
+def _replicates(outcomes: Iterable[Outcome]) -> dict[str, list[float | None]]:
+    """The resamples of every estimate that keeps them, by measure and subject joined with ``|``; None: no value."""
+    return {
+        "|".join([measure, *subject]): [
+            round(value, 6) if math.isfinite(value) else None for value in estimate.replicates
+        ]
+        for outcome in outcomes
+        for (measure, subject), estimate in outcome.estimates.items()
+        if estimate.replicates is not None
+    }
 
 
 def label_of(codec: Codec) -> str:

@@ -5,39 +5,25 @@ that a run has, so a new one needs nothing but its entry and its function here.
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from icm.metrics import privacy
-from icm.metrics.quality import psnr
-from icm.metrics.statistics import bootstrap_mean_ci
+from icm.metrics.boundaries import boundary_counts
+from icm.metrics.identification import Ranks, rank, rank_rate
+from icm.metrics.linkability import linkability_statistic
+from icm.metrics.quality import ms_ssim, psnr
+from icm.metrics.scores import Pairs, select_pairs
+from icm.metrics.statistics import Estimate, bootstrap_mean_ci
+from icm.metrics.verification import AUC, EER, Statistic, Trials, fnmr_at_fmr, rate_above, rate_at_fmr, trials
+
+__all__ = ["MEASURES", "Estimate", "FaceEvidence", "Measure", "Subject", "mean_estimate", "of_task"]
 
 Direction = Literal["lower is private", "higher is private", "lower is useful", "higher is useful"]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95 % interval.
-
-    Attributes:
-        value: None where the measure has none; ``note`` then says why.
-        low, high: Limits of the interval; None where no spread can be estimated.
-        n: What was measured: faces, images or pairs.
-        note: What a reader must know of this very number, such as the threshold it was taken at.
-    """
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    n: int = 0
-    note: str = ""
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        return None if self.low is None or self.high is None else (self.low, self.high)
 
 
 class Subject(NamedTuple):
@@ -54,8 +40,9 @@ class FaceEvidence:
 
     Attributes:
         original: (n, dim) float32 embeddings of the original faces.
-        coded: (n, dim') float32 embeddings of the coded faces, as the attacker uses them.
-        gallery: (n, dim') float32 embeddings of the faces that the attacker has enrolled.
+        coded: (n, dim) float32 embeddings of the coded faces, as the attacker shows them to the recogniser.
+        scores: (n, n) float64 similarities under the attack, coded probe by gallery entry; NaN: not compared.
+        gallery: What the attacker has on file, ``original`` or ``coded`` pictures.
         identities: Who each face is; None where that is not known.
         images: The picture each face is in.
         strangers: (n, n) bool, the pairs that are trusted to show different people.
@@ -65,7 +52,8 @@ class FaceEvidence:
 
     original: np.ndarray
     coded: np.ndarray
-    gallery: np.ndarray
+    scores: np.ndarray
+    gallery: str
     identities: Sequence[str | None]
     images: Sequence[str]
     strangers: np.ndarray
@@ -76,6 +64,20 @@ class FaceEvidence:
     def impostor_mean(self) -> float | None:
         """Mean cosine similarity of two originals of different people; None where no pair can be trusted to be that."""
         return privacy.impostor_mean(self.original, self.strangers)
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """Which comparisons are genuine and which impostor (`icm.metrics.scores`)."""
+        pairs = select_pairs(self.identities, self.images)
+        return replace(pairs, impostor=pairs.impostor & self.strangers)
+
+    @cached_property
+    def trials(self) -> Trials:
+        return trials(self.scores, self.pairs)
+
+    @cached_property
+    def ranks(self) -> Ranks:
+        return rank(self.scores, self.pairs)
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,12 @@ class Measure:
         caption: One sentence that says what it is; it stands above its table.
         task: The task that measures it (`icm.evaluation.task.Task.name`), or ``coding`` for every coded picture.
         of: ``faces``: ``compute`` gives a value for every face, the estimate is their mean, its interval a bootstrap
-            over images. ``images``: a value for every picture. ``pairs``: the estimate itself.
-        compute: Takes what its task has found: `FaceEvidence` for faces, (original, coded) for coding.
+            over images. ``images``: a value for every picture. ``pairs``: the estimate itself, or the
+            `icm.metrics.verification.Statistic` to take it by. ``boxes``: the estimate, from boxes found again.
+        compute: Takes what its task has found: `FaceEvidence` for faces and pairs, (original, coded) for coding,
+            `icm.metrics.detectability.Detectability` for boxes, (original, coded, mask or None) for other tasks.
         limits: Columns of the interval in table.csv; by default KEY_low and KEY_high.
+        headline: Whether it is shown where there is room for few: on the terminal.
     """
 
     key: str
@@ -103,9 +108,10 @@ class Measure:
     digits: int
     caption: str
     task: str
-    of: Literal["faces", "images", "pairs"]
+    of: Literal["faces", "images", "pairs", "boxes"]
     compute: Callable[..., Any] = field(repr=False)
     limits: tuple[str, str] = ("", "")
+    headline: bool = False
 
     @property
     def columns(self) -> tuple[str, str, str]:
@@ -122,15 +128,53 @@ def mean_estimate(values: Sequence[float] | np.ndarray, clusters: Sequence[Hasha
         return Estimate(None)
     kept = None if clusters is None else [label for label, keep in zip(clusters, usable, strict=True) if keep]
     low, high = bootstrap_mean_ci(array[usable], kept, seed=seed)
-    return Estimate(float(array[usable].mean()), low, high, int(usable.sum()))
+    units = len(array[usable]) if kept is None else len(set(kept))
+    return Estimate(float(array[usable].mean()), low, high, int(usable.sum()), units)
 
 
 def _similarity(evidence: FaceEvidence) -> np.ndarray:
-    return privacy.cosine_similarity(evidence.original, evidence.coded)
+    # A picture on file that was coded as the probe was is the very same picture: nothing to compare.
+    same = np.diag(evidence.scores)
+    return same if evidence.gallery == "original" else np.full_like(same, np.nan)
 
 
 def _calibrated(evidence: FaceEvidence) -> np.ndarray:
     return privacy.calibrate(_similarity(evidence), evidence.impostor_mean)
+
+
+def _at_own_threshold(evidence: FaceEvidence) -> Statistic | Estimate:
+    if evidence.threshold is None:
+        return Estimate(None, note="no threshold of the recogniser's own for such similarities")
+    return rate_above(evidence.threshold)
+
+
+def _rank(k: int, evidence: FaceEvidence) -> Estimate:
+    return rank_rate(evidence.ranks, k, evidence.seed)
+
+
+def _statistic(statistic: Statistic, evidence: FaceEvidence) -> Statistic:
+    return statistic
+
+
+def _pairs(
+    key: str, title: str, direction: Direction, caption: str, compute: Callable[..., Any], headline: bool = False
+) -> Measure:
+    return Measure(
+        key, title, title, direction, 3, caption, task="faces", of="pairs", compute=compute, headline=headline
+    )
+
+
+def _boundary_f(region: str, original: np.ndarray, coded: np.ndarray, mask: np.ndarray | None) -> float | None:
+    found = boundary_counts(original, coded, mask).get(region)
+    return None if found is None else found.f_measure
+
+
+def _psnr(inside: bool, original: np.ndarray, coded: np.ndarray, mask: np.ndarray | None) -> float | None:
+    return None if mask is None else psnr(original, coded, (mask != 0) == inside)
+
+
+def _ms_ssim(original: np.ndarray, coded: np.ndarray, mask: np.ndarray | None) -> float | None:
+    return ms_ssim(original, coded)
 
 
 MEASURES: tuple[Measure, ...] = (
@@ -142,12 +186,92 @@ MEASURES: tuple[Measure, ...] = (
     Measure(
         "cosine_similarity", "cosine similarity", "cosine similarity", "lower is private", 3,
         "Mean cosine similarity of a face before and after coding, with its 95 % interval (bootstrap over images).",
-        task="faces", of="faces", compute=_similarity, limits=("ci95_low", "ci95_high"),
+        task="faces", of="faces", compute=_similarity, limits=("ci95_low", "ci95_high"), headline=True,
     ),
     Measure(
         "calibrated_similarity", "calibrated similarity", "calibrated similarity", "lower is private", 3,
         "The same, calibrated: 0 is the mean of two different people, 1 the unchanged face.",
         task="faces", of="faces", compute=_calibrated, limits=("calibrated_ci95_low", "calibrated_ci95_high"),
+        headline=True,
+    ),
+    _pairs(
+        "rank1", "rank-1 rate", "lower is private",
+        "Share of coded faces whose person comes first in a search through the originals of everyone.",
+        partial(_rank, 1), headline=True,
+    ),
+    _pairs(
+        "rank5", "rank-5 rate", "lower is private",
+        "Share of coded faces whose person is among the first five of such a search.",
+        partial(_rank, 5),
+    ),
+    _pairs(
+        "auc", "ROC AUC", "lower is private",
+        "Probability that a pair of one person scores above a pair of two; 0.5 is guessing.",
+        partial(_statistic, AUC),
+    ),
+    _pairs(
+        "eer", "EER", "higher is private",
+        "Equal error rate: the threshold at which as many pairs of one person are missed as of two are accepted.",
+        partial(_statistic, EER),
+    ),
+    *(
+        _pairs(
+            f"fmr1e-{digits}_rate", f"match rate at FMR 1e-{digits}", "lower is private",
+            f"Share of pairs of one person accepted at the threshold that accepts 1e-{digits} of pairs of two.",
+            partial(_statistic, rate_at_fmr(10.0**-digits)), headline=digits == 2,
+        )
+        for digits in (1, 2, 3)
+    ),
+    _pairs(
+        "fnmr_fmr1e-2", "FNMR at FMR 1e-2", "higher is private",
+        "Share of pairs of one person missed at the threshold that accepts 1e-2 of pairs of two.",
+        partial(_statistic, fnmr_at_fmr(1e-2)),
+    ),
+    _pairs(
+        "threshold_rate", "match rate at the recogniser's threshold", "lower is private",
+        "Share of pairs of one person accepted at the recogniser's own threshold (DeepFace's).",
+        _at_own_threshold,
+    ),
+    _pairs(
+        "d_sys", "linkability D_sys", "lower is private",
+        "Linkability of Gomez-Barrero et al. (2018): 0 when scores say nothing about who it is, 1 when they say all.",
+        partial(_statistic, linkability_statistic()),
+    ),
+    Measure(
+        "detection_recall", "faces still detected", "recall at IoU 0.5", "lower is private", 3,
+        "Share of the faces of the original that the detector finds again in the coded picture.",
+        task="faces", of="boxes", compute=attrgetter("recall"),
+    ),
+    Measure(
+        "detection_ap", "face detection AP", "AP at IoU 0.5", "lower is private", 3,
+        "Average precision of the boxes found in the coded picture against those of the original.",
+        task="faces", of="boxes", compute=attrgetter("average_precision"),
+    ),
+    Measure(
+        "boundary_f", "boundary F", "boundary F", "higher is useful", 3,
+        "Boundary F-measure of the coded picture's edges against the original's, mean over images (BSDS tolerance).",
+        task="edges", of="images", compute=partial(_boundary_f, "all"), headline=True,
+    ),
+    *(
+        Measure(
+            f"boundary_f_{where}", f"boundary F {where} outlines", "boundary F", "higher is useful", 3,
+            f"The same for edges {where} the outlines of annotated objects.",
+            task="edges", of="images", compute=partial(_boundary_f, where), headline=where == "inside",
+        )
+        for where in ("inside", "outside")
+    ),
+    Measure(
+        "ms_ssim", "MS-SSIM", "MS-SSIM", "higher is useful", 4,
+        "Multi-scale structural similarity, mean over images of at least 161 pixels a side.",
+        task="quality", of="images", compute=_ms_ssim,
+    ),
+    *(
+        Measure(
+            f"psnr_{where}", f"PSNR {where} outlines", "PSNR (dB)", "higher is useful", 2,
+            f"PSNR of the pixels {where} the outlines of annotated objects, mean over images.",
+            task="quality", of="images", compute=partial(_psnr, where == "inside"),
+        )
+        for where in ("inside", "outside")
     ),
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -32,6 +32,8 @@ class FoundByTasks(TypedDict, total=False):
 
     faces: int
     detector: str
+    notes: list[str]
+    failures_to_acquire: dict[str, int]
     titles: dict[str, str]
     similarity: dict[str, dict[str, Any]]
 
@@ -99,7 +101,7 @@ class Run:
         fields = Subject._fields
         return {
             (entry["measure"], Subject(*(entry.get(name, "") for name in fields))): Estimate(
-                entry["value"], entry["low"], entry["high"], entry["n"], entry.get("note", "")
+                entry["value"], entry["low"], entry["high"], entry["n"], entry["units"], entry.get("note", "")
             )
             for entry in self.summary["estimates"]
         }
@@ -109,9 +111,10 @@ def estimate_entries(estimates: Mapping[tuple[str, Subject], Estimate]) -> list[
     """Estimates as they stand in summary.json: one object each, empty fields left out."""
     entries = []
     for (measure, subject), estimate in estimates.items():
-        values = asdict(estimate)
-        note = {"note": values.pop("note")} if estimate.note else {}
-        entries.append({"measure": measure, **{k: v for k, v in subject._asdict().items() if v}, **values, **note})
+        whose = {name: value for name, value in subject._asdict().items() if value}
+        numbers = {name: getattr(estimate, name) for name in ("value", "low", "high", "n", "units")}
+        note = {"note": estimate.note} if estimate.note else {}
+        entries.append({"measure": measure, **whose, **numbers, **note})
     return entries
 
 
@@ -159,13 +162,20 @@ def _read_csv(path: Path) -> list[Row]:
         raise ResultsError(f"{path}: not a result table ({error}); run the evaluation of this folder again") from None
 
 
-def write_run(run: Run) -> None:
+def write_run(run: Run, files: Mapping[str, Any] | None = None, exports: Mapping[str, list[Row]] | None = None) -> None:
     """Write every table as CSV and, last, summary.json, whose presence marks a finished run.
+
+    Args:
+        run: What was found.
+        files: The content of further JSON files, by name without suffix.
+        exports: The rows of further CSV files that `load_run` does not read.
 
     Raises:
         WriteError: The folder cannot be written to.
     """
-    for name, rows in run.tables.items():
+    for name, content in (files or {}).items():
+        atomic_write(run.directory / f"{name}.json", json.dumps(content, allow_nan=False) + "\n")
+    for name, rows in {**run.tables, **(exports or {})}.items():
         columns = dict.fromkeys(column for row in rows for column in row)
         atomic_write(run.directory / f"{name}.csv", rows_to_csv(columns, rows))
     text = json.dumps({**run.summary, "tables": list(run.tables)}, indent=2, allow_nan=False)

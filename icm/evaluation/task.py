@@ -42,11 +42,15 @@ class Outcome:
         estimates: By the key of the measure and the subject.
         tables: Rows by the name of the CSV file (without suffix) they go to; all rows of a table have its columns.
         summary: What else belongs into summary.json.
+        files: Further JSON files by their name without suffix.
+        exports: Rows of CSV files that are for others to read: no report loads them.
     """
 
     estimates: dict[tuple[str, Subject], Estimate] = field(default_factory=dict)
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, Any] = field(default_factory=dict)
+    exports: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
 class Task(Part, Protocol):

@@ -16,6 +16,8 @@ import numpy as np
 
 from icm.errors import UserError
 
+REVISION = 1  # of the scenes: raise it when one of them changes
+
 
 class DemoError(UserError):
     """A picture that should lie inside an installed package does not."""

@@ -1,29 +1,48 @@
-"""Finding faces: DeepFace's detector backends behind one class."""
+"""Finding faces: DeepFace's detector backends behind one class; boxes that are known; pictures that are one face."""
 
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from icm.errors import UserError
 from icm.faces import weights
+from icm.faces.boxes import Box, KnownFace
 from icm.faces.deepface_setup import import_deepface, load_triton, quiet, versions
+from icm.images import ImageError
+from icm.parts import Part
 from icm.preflight import Problem
+
+_REVISION = 2  # of what is kept of a face; boxes kept by another revision are found anew
 
 
 class DetectionError(UserError):
     """A detector that does not exist, or cannot be loaded."""
 
 
-@dataclass(frozen=True)
-class Box:
-    """A face: whole pixels, inside the image, ``x`` and ``y`` the top left corner; confidence 0 to 1."""
+class Detector(Part, Protocol):
+    """Finds the faces of a picture; an option of conf/detector.
 
-    x: int
-    y: int
-    width: int
-    height: int
-    confidence: float
+    Attributes:
+        uses_known: Whether the boxes depend on the faces that labels tell of, and not on the pixels alone. What is
+            kept of such a detector must be kept under its known faces too.
+    """
+
+    uses_known: bool
+
+    def detect(self, image: np.ndarray, known: Sequence[KnownFace] = ()) -> list[Box]:
+        """The faces of a picture, sorted by x, then y.
+
+        Args:
+            image: HWC uint8 RGB of any size.
+            known: The faces that labels tell of (`icm.faces.sources.SourceImage.known_faces`).
+
+        Raises:
+            UserError: This picture cannot be used, or the detector cannot be loaded.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -62,8 +81,8 @@ BACKENDS = {
 }
 
 
-class Detector:
-    """A DeepFace detector backend without alignment.
+class DeepFaceDetector:
+    """A DeepFace detector backend, without alignment.
 
     Args:
         backend: One of ``BACKENDS``.
@@ -73,6 +92,8 @@ class Detector:
 
     TensorFlow (for ``mtcnn``) and the weights are loaded by the first `detect`.
     """
+
+    uses_known = False
 
     def __init__(self, backend: str = "mtcnn", min_confidence: float = 0.9, min_size: int = 24):
         if backend not in BACKENDS:
@@ -87,6 +108,10 @@ class Detector:
         self._loaded = False
 
     @property
+    def name(self) -> str:
+        return self.backend
+
+    @property
     def parameters(self) -> dict[str, int | float | str | bool]:
         """Every setting that shapes the boxes."""
         return {"min_confidence": self.min_confidence, "min_size": self.min_size, "align": False}
@@ -96,7 +121,7 @@ class Detector:
         """The versions of the packages, and the digest of the weight file, that shape the boxes."""
         backend = BACKENDS[self.backend]
         weight = f", {weights.describe(backend.weight)}" if backend.weight else ""
-        return versions("deepface", *backend.packages) + weight
+        return f"{versions('deepface', *backend.packages)}{weight}, revision {_REVISION}"
 
     def preflight(self) -> list[Problem]:
         """What is missing before `detect` can work; imports no framework."""
@@ -110,14 +135,15 @@ class Detector:
             problems += weights.problems([backend.weight])
         return problems
 
-    def detect(self, image: np.ndarray) -> list[Box]:
-        """The faces of an image, sorted by x, then y.
+    def detect(self, image: np.ndarray, known: Sequence[KnownFace] = ()) -> list[Box]:
+        """The faces of a picture, sorted by x, then y.
 
         Args:
             image: HWC uint8 RGB of any size.
+            known: Not looked at.
 
         Raises:
-            DetectionError: the backend cannot be loaded (missing package, damaged weight file).
+            DetectionError: The backend cannot be loaded (missing package, damaged weight file).
         """
         height, width = image.shape[:2]
         if min(height, width) < self.min_size:
@@ -163,7 +189,64 @@ class Detector:
         left, top = max(0, int(area["x"])), max(0, int(area["y"]))
         right, bottom = min(width, int(area["x"] + area["w"])), min(height, int(area["y"] + area["h"]))
         confidence = float(face["confidence"]) if BACKENDS[self.backend].gives_probability else 1.0
-        return Box(left, top, right - left, bottom - top, confidence)
+        eyes = area.get("right_eye"), area.get("left_eye")
+        return Box(left, top, right - left, bottom - top, confidence, None if None in eyes else eyes)
 
     def _keeps(self, box: Box) -> bool:
         return box.confidence >= self.min_confidence and min(box.width, box.height) >= self.min_size
+
+
+class LabelledBoxes:
+    """``detector=labels``: the boxes that labels tell of, with confidence 1 and without eyes, in place of a search."""
+
+    name = "labels"
+    uses_known = True
+    version = ""
+
+    @property
+    def parameters(self) -> dict:
+        return {}
+
+    def preflight(self) -> list[Problem]:
+        return []
+
+    def detect(self, image: np.ndarray, known: Sequence[KnownFace] = ()) -> list[Box]:
+        """The known faces, clipped to the picture, sorted by x, then y.
+
+        Args:
+            image: HWC uint8 RGB of any size.
+            known: What labels tell of it.
+
+        Raises:
+            ImageError: A box lies outside the picture.
+        """
+        height, width = image.shape[:2]
+        boxes = []
+        for face in known:
+            left, top = max(0, face.x), max(0, face.y)
+            right, bottom = min(width, face.x + face.width), min(height, face.y + face.height)
+            if right <= left or bottom <= top:
+                box = f"{face.x},{face.y},{face.width},{face.height}"
+                raise ImageError(f"the labels' box {box} lies outside this picture of {width}x{height}; mend the row")
+            boxes.append(Box(left, top, right - left, bottom - top, 1.0))
+        return sorted(boxes, key=lambda box: (box.x, box.y, box.width, box.height))
+
+
+class WholePicture:
+    """``detector=whole``: every picture is a crop of one face already, such as the aligned crops of a data set."""
+
+    name = "whole"
+    uses_known = False
+    version = ""
+
+    @property
+    def parameters(self) -> dict:
+        return {}
+
+    def preflight(self) -> list[Problem]:
+        return []
+
+    def detect(self, image: np.ndarray, known: Sequence[KnownFace] = ()) -> list[Box]:
+        """One box with confidence 1: the whole picture."""
+        height, width = image.shape[:2]
+        return [Box(0, 0, width, height, 1.0)]

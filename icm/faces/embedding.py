@@ -2,26 +2,69 @@
 
 import importlib.util
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from icm.errors import UserError
 from icm.faces import weights
 from icm.faces.deepface_setup import import_deepface, versions
+from icm.parts import Part
 from icm.preflight import Problem
 
-# DeepFace's name of each recogniser -> its weight file's name in `weights.FILES`, and the module and the package
-# that run it.
+
+class Embedder(Part, Protocol):
+    """A recogniser: turns crops of faces into vectors that are alike where the faces are. An option of conf/embedder.
+
+    Attributes:
+        title: Its name for people.
+        threshold: The cosine similarity from which on it takes two faces for the same person; None where its authors
+            give none.
+        align: Whether it is to be given `icm.faces.crops.aligned_crop` instead of `icm.faces.crops.crop`.
+    """
+
+    title: str
+    threshold: float | None
+    align: bool
+
+    def embed(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """Embeddings of face crops (HWC uint8 RGB, each of its own size), shape (n, dim), float32."""
+        ...
+
+
+@dataclass(frozen=True)
+class Model:
+    """One of DeepFace's recognisers.
+
+    Attributes:
+        title: Its name for people.
+        weights: Its weight file's name in `icm.faces.weights.FILES`.
+        distance: DeepFace's own threshold of verification: the largest cosine distance (1 - similarity) between two
+            faces of one person (`deepface.modules.verification.find_threshold`, deepface 0.0.103).
+        module, package: What runs it, as it is imported and as it is installed.
+    """
+
+    title: str
+    weights: str
+    distance: float
+    module: str = "torch"
+    package: str = "torch"
+
+
+# By DeepFace's own names.
 MODELS = {
-    "VGG-Face": ("vggface", "torch", "torch"),
-    "Facenet": ("facenet", "torch", "torch"),
-    "Facenet512": ("facenet512", "torch", "torch"),
-    "ArcFace": ("arcface", "torch", "torch"),
-    "OpenFace": ("openface", "torch", "torch"),
-    "GhostFaceNet": ("ghostfacenet", "torch", "torch"),
-    "SFace": ("sface", "onnxruntime", "onnxruntime"),
-    "Buffalo_L": ("buffalo_l", "insightface", "insightface"),
-    "Dlib": ("dlib", "dlib", "dlib-bin"),
+    "VGG-Face": Model("VGG-Face", "vggface", 0.68),
+    "Facenet": Model("FaceNet", "facenet", 0.40),
+    "Facenet512": Model("FaceNet512", "facenet512", 0.30),
+    "ArcFace": Model("ArcFace", "arcface", 0.68),
+    "OpenFace": Model("OpenFace", "openface", 0.10),
+    "GhostFaceNet": Model("GhostFaceNet", "ghostfacenet", 0.65),
+    "DeepFace": Model("DeepFace", "deepface", 0.23),
+    "DeepID": Model("DeepID", "deepid", 0.015),
+    "SFace": Model("SFace", "sface", 0.593, "onnxruntime", "onnxruntime"),
+    "Buffalo_L": Model("Buffalo_L", "buffalo_l", 0.55, "insightface", "insightface"),
+    "Dlib": Model("Dlib", "dlib", 0.07, "dlib", "dlib-bin"),
 }
 NORMALIZATIONS = ("base", "raw", "Facenet", "Facenet2018", "VGGFace", "VGGFace2", "ArcFace")
 
@@ -30,8 +73,8 @@ class EmbeddingError(UserError):
     """A recogniser that does not exist, or cannot be loaded."""
 
 
-class Embedder:
-    """One recogniser.
+class DeepFaceEmbedder:
+    """One of DeepFace's recognisers.
 
     Args:
         name: What results call it, e.g. ``"dlib"``.
@@ -41,9 +84,11 @@ class Embedder:
             embedding is the same bytes in any company. PyTorch picks its kernels by batch shape: there the company
             of a face moves its embedding by about 1e-6 of its length. ``batch_size: 1`` ends that, at up to four
             times the seconds (VGG-Face).
+        align: Whether faces are turned until their eyes are level before they are cropped, as recognisers are trained
+            and verification is done.
     """
 
-    def __init__(self, name: str, model: str, normalization: str, batch_size: int = 16):
+    def __init__(self, name: str, model: str, normalization: str, batch_size: int = 16, align: bool = False):
         if model not in MODELS:
             raise EmbeddingError(f"embedder.{name}.model={model}: no such recogniser; choose from {', '.join(MODELS)}")
         if normalization not in NORMALIZATIONS:
@@ -55,25 +100,33 @@ class Embedder:
         self.model = model
         self.normalization = normalization
         self.batch_size = batch_size
+        self.align = align
+        self.title = MODELS[model].title
+        self.threshold = round(1 - MODELS[model].distance, 6)
 
     @property
     def parameters(self) -> dict[str, int | float | str | bool]:
         """Every setting that shapes the embedding."""
-        return {"model": self.model, "normalization": self.normalization, "batch_size": self.batch_size}
+        return {
+            "model": self.model,
+            "normalization": self.normalization,
+            "batch_size": self.batch_size,
+            "align": self.align,
+        }
 
     @property
     def version(self) -> str:
         """The versions of the packages, and the digest of the weight file, that shape the embedding."""
-        weight, _, package = MODELS[self.model]
-        return f"{versions('deepface', package)}, {weights.describe(weight)}"
+        model = MODELS[self.model]
+        return f"{versions('deepface', model.package)}, {weights.describe(model.weights)}"
 
     def preflight(self) -> list[Problem]:
         """What is missing before `embed` can work; imports no framework."""
-        weight, module, install = MODELS[self.model]
-        problems = weights.problems([weight])
-        if importlib.util.find_spec(module) is None:
-            what = f"embedder {self.name} needs the package {install}, which is not installed"
-            problems.insert(0, Problem(what, f"Install it with: python -m pip install {install}"))
+        model = MODELS[self.model]
+        problems = weights.problems([model.weights])
+        if importlib.util.find_spec(model.module) is None:
+            what = f"embedder {self.name} needs the package {model.package}, which is not installed"
+            problems.insert(0, Problem(what, f"Install it with: python -m pip install {model.package}"))
         return problems
 
     def embed(self, crops: Sequence[np.ndarray]) -> np.ndarray:
@@ -85,7 +138,7 @@ class Embedder:
             crops: HWC uint8 RGB, each of its own size.
 
         Raises:
-            EmbeddingError: the weights are missing or damaged; the message names the file and the remedy.
+            EmbeddingError: The weights are missing or damaged; the message names the file and the remedy.
         """
         problems = self.preflight()
         if problems:
@@ -93,7 +146,7 @@ class Embedder:
         deepface = import_deepface()
         from deepface.modules.modeling import build_model
 
-        weight = MODELS[self.model][0]
+        weight = MODELS[self.model].weights
         weights.install(weight)
         with weights.loading(weight):
             network = build_model(task="facial_recognition", model_name=self.model)
@@ -111,3 +164,13 @@ class Embedder:
             # DeepFace unwraps a list of one: [{...}] instead of [[{...}]].
             rows += [face["embedding"] for face in (faces if len(batch) == 1 else [found[0] for found in faces])]
         return np.asarray(rows, dtype=np.float32).reshape(len(crops), network.output_shape)
+
+
+def chosen(align: bool = False, **embedders: Embedder) -> dict[str, Embedder]:
+    """The recognisers of ``embedder=[NAME,...]`` by name.
+
+    Args:
+        align: What ``embedder.align`` sets for every one of them; their own configurations refer to it.
+        embedders: The recognisers.
+    """
+    return embedders

@@ -1,50 +1,41 @@
-"""Where images come from: embedded scenes, a folder, fifteen COCO images, a COCO split."""
+"""Where images come from: embedded scenes, a folder with or without labels, fifteen COCO images, a COCO split."""
 
 import functools
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from icm.download import DownloadError, cache_folder, download, is_complete
 from icm.errors import UserError
 from icm.faces import demo_scenes
-from icm.faces.detection import Box
-from icm.files import printable
-from icm.images import list_images, read_image
+from icm.faces.boxes import Box, KnownFace
+from icm.faces.deepface_setup import versions
+from icm.faces.labels import Label, read_labels
+from icm.files import file_sha256, printable
+from icm.images import list_files, read_image
+from icm.parts import Part
 from icm.preflight import Problem
 
 COCO_HOST = "http://images.cocodataset.org"
 COCO15 = json.loads(Path(__file__).with_name("coco15.json").read_text())
+FOLDERS = "folders"  # faces.labels=folders: one folder for each person
 
 
 class SourceError(UserError):
     """A source that cannot be used as it is configured."""
 
 
-@dataclass(frozen=True)
-class KnownFace:
-    """Who is where in an image: a box in whole pixels, x and y its top left corner."""
+class Pair(NamedTuple):
+    """Two pictures (`SourceImage.name`) and whether they show the same person."""
 
-    identity: str
-    x: int
-    y: int
-    width: int
-    height: int
-
-    def overlap(self, box: Box) -> float:
-        """Intersection over union with a box, 0 to 1."""
-        across = min(self.x + self.width, box.x + box.width) - max(self.x, box.x)
-        down = min(self.y + self.height, box.y + box.height) - max(self.y, box.y)
-        shared = max(0, across) * max(0, down)
-        return shared / (self.width * self.height + box.width * box.height - shared)
-
-    def holds_centre(self, box: Box) -> bool:
-        """Whether the centre of a box lies inside."""
-        x, y = box.x + box.width / 2, box.y + box.height / 2
-        return self.x <= x < self.x + self.width and self.y <= y < self.y + self.height
+    first: str
+    second: str
+    genuine: bool
 
 
 @dataclass(frozen=True)
@@ -54,23 +45,80 @@ class SourceImage:
     Attributes:
         name: Unique within its source.
         load: Reads the pixels, HWC uint8 RGB; raises `icm.images.ImageError` naming a file that cannot be read.
-        known_faces: Who is in it, where that is known.
+        known_faces: The faces that labels tell of by a box.
+        person: Whom the whole image shows, where labels tell it without a box.
     """
 
     name: str
     load: Callable[[], np.ndarray]
     known_faces: tuple[KnownFace, ...] = ()
+    person: str | None = None
 
-    def identity_of(self, box: Box) -> str | None:
-        """Whose face a detected box holds: the known face around its centre that it overlaps most, else None."""
-        around = [face for face in self.known_faces if face.holds_centre(box)]
-        return max(around, key=lambda face: face.overlap(box)).identity if around else None
+    def identities(self, boxes: Sequence[Box]) -> list[str | None]:
+        """Whose face each box holds, as far as labels tell without a guess.
+
+        A known face names the box that it overlaps most of those whose centre it holds, and no second one. Without
+        known faces, the image's person names a single box; where there are several, nobody says which is whose.
+
+        Args:
+            boxes: Every face found in this image.
+
+        Returns:
+            Names or None, one for each box.
+        """
+        if not self.known_faces:
+            return [self.person] if len(boxes) == 1 else [None] * len(boxes)
+        matches = sorted(
+            (-known.overlap(box), face, number)
+            for face, known in enumerate(self.known_faces)
+            for number, box in enumerate(boxes)
+            if known.holds_centre(box)
+        )
+        names: dict[int, int] = {}
+        for _, face, number in matches:
+            if number not in names and face not in names.values():
+                names[number] = face
+        return [self.known_faces[names[n]].identity if n in names else None for n in range(len(boxes))]
+
+
+class Source(Part, Protocol):
+    """Where the images of a job come from; an option of conf/faces.
+
+    Attributes:
+        labelled: Whether it tells who somebody is.
+        pairs: The pairs of its verification protocol, fold by fold; empty where it has none.
+    """
+
+    @property
+    def labelled(self) -> bool: ...
+
+    @property
+    def pairs(self) -> Sequence[Sequence[Pair]]: ...
+
+    def images(self) -> list[SourceImage]:
+        """The images in order."""
+        ...
+
+    def ignored(self) -> list[dict[str, str]]:
+        """Files among them of a kind that is not read, as ``{"image": name, "reason": why}``."""
+        ...
 
 
 class DemoFaces:
     """``faces=demo``: sixteen scenes with twenty faces of two people, made from pictures inside installed packages."""
 
     name = "demo"
+    labelled = True
+    pairs = ()
+
+    @property
+    def parameters(self) -> dict:
+        return {}
+
+    @property
+    def version(self) -> str:
+        packages = versions("scikit-image", "matplotlib", "opencv-contrib-python-headless")
+        return f"{packages}, revision {demo_scenes.REVISION}"
 
     def preflight(self) -> list[Problem]:
         """The pictures that are missing from the installed packages."""
@@ -81,6 +129,9 @@ class DemoFaces:
             )
             for file in demo_scenes.missing_files()
         ]
+
+    def ignored(self) -> list[dict[str, str]]:
+        return []
 
     def images(self) -> list[SourceImage]:
         return [
@@ -94,21 +145,80 @@ class DemoFaces:
 
 
 class FolderFaces:
-    """``faces=folder faces.path=DIR``: every image in a folder and the folders below it."""
+    """``faces=folder`` and ``faces=identities``: every image in a folder and the folders below it.
 
-    name = "folder"
+    Args:
+        path: The folder.
+        labels: Who is who: a CSV file (`icm.faces.labels`), or ``folders`` for one folder of images for each person;
+            None where nobody knows.
+        name: What results call it.
+    """
 
-    def __init__(self, path: str | Path | None = None):
-        self.path = _folder("folder", path)
+    pairs = ()
+
+    def __init__(self, path: str | Path | None = None, labels: str | Path | None = None, name: str = "folder"):
+        self.name = name
+        self.path = folder_of(name, path)
+        self.labels = labels if labels is None or labels == FOLDERS else Path(labels).expanduser()
+
+    @property
+    def parameters(self) -> dict:
+        return {"path": str(self.path), "labels": None if self.labels is None else str(self.labels)}
+
+    @property
+    def version(self) -> str:
+        return f"labels {file_sha256(self.labels)[:12]}" if isinstance(self.labels, Path) else ""
+
+    @property
+    def labelled(self) -> bool:
+        return any(label.person or any(face.identity for face in label.faces) for label in self._labels.values())
 
     def preflight(self) -> list[Problem]:
-        """The folder, when it holds no image."""
-        if list_images(self.path):
-            return []
-        return [Problem(f"faces.path={self.path} holds no images", "Name a folder with images")]
+        """The folder, when it holds no image, or no folder for a person.
+
+        Raises:
+            icm.faces.labels.LabelError: The labels cannot be used.
+        """
+        images, others = self._files
+        if not images:
+            kinds = Counter(map(_kind, others))
+            unread = ", ".join(f"{count} files of kind {kind}" for kind, count in kinds.items())
+            what = f"faces.path={self.path} holds no images" + (f"; not read: {unread}" if unread else "")
+            return [Problem(what, "Name a folder with images")]
+        if not self.labelled and self.labels == FOLDERS:
+            what = f"faces.path={self.path} holds images, but no folder of images for each person"
+            return [Problem(what, "Make one folder for each person, or name a labels file: faces.labels=CSV")]
+        return []
 
     def images(self) -> list[SourceImage]:
-        return _files(self.path, list_images(self.path))
+        images, _ = self._files
+        nobody = Label()
+        return [
+            SourceImage(image.name, image.load, label.faces, label.person)
+            for image in files_of(self.path, images)
+            for label in [self._labels.get(image.name, nobody)]
+        ]
+
+    def ignored(self) -> list[dict[str, str]]:
+        return not_read(self.path, self._files[1])
+
+    @functools.cached_property
+    def _files(self) -> tuple[list[Path], list[Path]]:
+        images, others = list_files(self.path)
+        labels = self.labels.resolve() if isinstance(self.labels, Path) else None
+        return images, [path for path in others if path.resolve() != labels]
+
+    @functools.cached_property
+    def _labels(self) -> dict[str, Label]:
+        images, others = self._files
+        if self.labels is None:
+            return {}
+        if isinstance(self.labels, Path):
+            return read_labels(self.labels, map(self._name, images), map(self._name, others))
+        return {self._name(path): Label(self._name(path).split("/")[0]) for path in images if path.parent != self.path}
+
+    def _name(self, path: Path) -> str:
+        return printable(path.relative_to(self.path))
 
 
 class Coco15Faces:
@@ -121,10 +231,20 @@ class Coco15Faces:
     """
 
     name = "coco15"
+    labelled = False
+    pairs = ()
 
     def __init__(self, path: str | Path | None = None, progress: bool = True):
         self.path = cache_folder() / "coco15" if path is None else Path(path).expanduser()
         self.progress = progress
+
+    @property
+    def parameters(self) -> dict:
+        return {}
+
+    @property
+    def version(self) -> str:
+        return f"coco15.json {file_sha256(Path(__file__).with_name('coco15.json'))[:12]}"
 
     def preflight(self) -> list[Problem]:
         """Fetch the images that are missing; when that fails, the first failure and how to place them by hand."""
@@ -144,7 +264,10 @@ class Coco15Faces:
         return download(url, self._file(row), row["sha256"], row["bytes"], self.progress)
 
     def images(self) -> list[SourceImage]:
-        return _files(self.path, [self._file(row) for row in COCO15])
+        return files_of(self.path, [self._file(row) for row in COCO15])
+
+    def ignored(self) -> list[dict[str, str]]:
+        return []
 
     def _file(self, row: dict) -> Path:
         return self.path / f"{row['id']:012d}.jpg"
@@ -160,14 +283,24 @@ class CocoFaces:
     """
 
     name = "coco"
+    labelled = False
+    pairs = ()
 
     def __init__(self, path: str | Path | None = None, split: str = "val2017", limit: int | None = None):
-        root = _folder("coco", path)
+        root = folder_of("coco", path)
         self.path = next((folder for folder in (root / split, root / "images" / split) if folder.is_dir()), root)
         if limit is not None and (not isinstance(limit, int) or limit < 1):
             raise SourceError(f"faces.limit={limit}: must be a whole number of at least 1, or null for all images")
         self.split = split
         self.limit = limit
+
+    @property
+    def parameters(self) -> dict:
+        return {"path": str(self.path), "limit": self.limit}
+
+    @property
+    def version(self) -> str:
+        return ""
 
     def preflight(self) -> list[Problem]:
         """The split, when its folder holds no JPEG."""
@@ -177,10 +310,14 @@ class CocoFaces:
         return [Problem(what, "Name the COCO root or the split's folder, and the split as faces.split=NAME")]
 
     def images(self) -> list[SourceImage]:
-        return _files(self.path, sorted(self.path.glob("*.jpg"))[: self.limit])
+        return files_of(self.path, sorted(self.path.glob("*.jpg"))[: self.limit])
+
+    def ignored(self) -> list[dict[str, str]]:
+        return []
 
 
-def _folder(source: str, path: str | Path | None) -> Path:
+def folder_of(source: str, path: str | Path | None) -> Path:
+    """The folder that ``faces.path`` names. Raises SourceError when it names none."""
     if path is None or not str(path):
         raise SourceError(f"faces={source} needs faces.path=DIR, the folder of images")
     folder = Path(path).expanduser()
@@ -189,5 +326,18 @@ def _folder(source: str, path: str | Path | None) -> Path:
     return folder
 
 
-def _files(root: Path, paths: list[Path]) -> list[SourceImage]:
+def files_of(root: Path, paths: Sequence[Path]) -> list[SourceImage]:
+    """Image files below a folder, named by their path there."""
     return [SourceImage(printable(path.relative_to(root)), functools.partial(read_image, path)) for path in paths]
+
+
+def not_read(root: Path, paths: Sequence[Path]) -> list[dict[str, str]]:
+    """Files below a folder of a kind that is not read, as `Source.ignored` tells of them."""
+    return [
+        {"image": printable(path.relative_to(root)), "reason": f"files of kind {_kind(path)} are not read"}
+        for path in paths
+    ]
+
+
+def _kind(path: Path) -> str:
+    return path.suffix.lower() or "(none)"

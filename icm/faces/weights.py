@@ -11,7 +11,7 @@ from pathlib import Path
 
 from icm.download import DownloadError, download
 from icm.errors import UserError
-from icm.files import atomic_write, file_sha256
+from icm.files import WriteError, atomic_write, file_sha256
 from icm.preflight import Problem
 
 _RELEASES = "https://github.com/serengil/deepface_models/releases/download/v1.0"
@@ -54,6 +54,8 @@ FILES = {
     "arcface": _deepface("arcface_weights.pth"),
     "openface": _deepface("openface_weights.pth"),
     "ghostfacenet": _deepface("ghostfacenet_v1.pth"),
+    "deepface": _deepface("VGGFace2_DeepFace_weights_val-0.9034.pth"),
+    "deepid": _deepface("deepid_weights.pth"),
     # Checksum and size from the Git LFS pointer in opencv_zoo at 966be4cb.
     "sface": WeightFile(
         "face_recognition_sface_2021dec.onnx",
@@ -157,10 +159,8 @@ def install(name: str) -> Path:
     if not path.is_file() and (source := _packaged(name)) is not None:
         try:
             atomic_write(path, source.read_bytes())
-        except OSError as error:
-            raise WeightsError(
-                f"{path}: cannot be written ({error.strerror}); set DEEPFACE_HOME to a folder you can write to"
-            ) from error
+        except WriteError as error:
+            raise WeightsError(f"{error}: set DEEPFACE_HOME to a folder you can write to") from error
     return path
 
 

@@ -19,10 +19,14 @@ log = logging.getLogger(__name__)
 class BoundaryMasks:
     """Edges where a boundary picture reaches ``threshold``.
 
-    ``path``: folder with one 8-bit grayscale PNG per image, ``<image stem>.png``; pixel = 255 x share of the annotators
-    who drew a boundary there (Arbelaez et al. 2011). None: the folder that the data set names.
-    ``threshold``: the least share, over 0 and at most 1; it plays the role of Segment Anything's alpha.
-    ``dilation``: side in pixels of the square that thickens the edges (odd, 1 = none).
+    Attributes:
+        path: Folder with one 8-bit grayscale PNG per image, ``<image stem>.png``; pixel = 255 x share of the annotators
+            who drew a boundary there (Arbelaez et al. 2011). None: the folder that the data set names.
+        threshold: The least share, over 0 and at most 1; it plays the role of Segment Anything's alpha.
+        dilation: Side in pixels of the square that thickens the edges (odd, 1 = none).
+
+    Raises:
+        MaskError: a threshold or dilation out of range.
     """
 
     region: ClassVar[Region] = "edge"
@@ -30,24 +34,24 @@ class BoundaryMasks:
     threshold: float = 0.5
     dilation: int = 3
 
+    def __post_init__(self) -> None:
+        check_dilation(self.dilation)
+        if not isinstance(self.threshold, int | float) or not 0 < self.threshold <= 1:
+            raise MaskError(f"masks.threshold={self.threshold}: use a share of annotators over 0 and at most 1")
+
     def open(self, split: Split) -> "BoundaryReader":
-        self.check()
         if self.path is None:
             raise MaskError("masks=boundaries needs masks.path=FOLDER of boundary pictures (<image stem>.png)")
-        folder = Path(self.path).expanduser()
+        folder = Path(str(self.path)).expanduser()
         if not folder.is_dir():
             raise MaskError(f"masks.path={self.path}: no such folder; give the folder of boundary pictures")
         return BoundaryReader(folder, self.threshold, self.dilation)
 
-    def check(self) -> None:
-        """Raise `MaskError` on a threshold or dilation out of range."""
-        check_dilation(self.dilation)
-        if not 0 < self.threshold <= 1:
-            raise MaskError(f"masks.threshold={self.threshold}: use a share of annotators over 0 and at most 1")
-
 
 @dataclass(frozen=True)
 class BoundaryReader:
+    """`icm.masks.base.MaskReader` of one folder of boundary pictures."""
+
     folder: Path
     threshold: float
     dilation: int

@@ -83,6 +83,12 @@ def check_dilation(size: int) -> None:
         raise MaskError(f"masks.dilation={size}: use an odd number of pixels, 1 for none, 3 for one pixel on each side")
 
 
+def check_number(name: str, value: float, least: float, most: float, whole: bool = False) -> None:
+    """Raise `MaskError` unless the option ``masks.<name>`` is a (``whole``) number from ``least`` to ``most``."""
+    if not isinstance(value, int if whole else int | float) or not least <= value <= most:
+        raise MaskError(f"masks.{name}={value}: use a {'whole ' * whole}number from {least} to {most}")
+
+
 def _check_shape(mask: np.ndarray, height: int, width: int) -> None:
     if mask.shape != (height, width):
         raise MaskError(f"a mask of {mask.shape[1]}x{mask.shape[0]} pixels does not fit an image of {width}x{height}")

@@ -2,7 +2,7 @@
 
 One pass at the lowest alpha serves every higher one: the generator keeps masks by falling predicted IoU, so that a mask
 of lower score never removes one of higher score, and dropping the low ones afterwards gives what a pass at the higher
-alpha gives.
+alpha gives. With crops or cleaned regions other scores decide, and a pass serves its own alpha alone.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import numpy as np
 from icm.download import DownloadError
 from icm.files import file_sha256
 from icm.images import ImageError
-from icm.masks.edges import MaskError
+from icm.masks.edges import MaskError, check_number
 from icm.masks.sam_weights import fetch_checkpoint, find_checkpoint, published
 from icm.preflight import Problem, check
 
@@ -31,11 +31,13 @@ class SamSettings:
     """What shapes the masks, besides the weights.
 
     Attributes:
-        alpha: The least predicted IoU of a mask that is kept.
+        alpha: A mask is kept whose predicted IoU is above it (`above`).
         points_per_side: Prompts lie on a grid of this many points squared; 1 to 64.
         stability: The least stability score (IoU of a mask under a shifted cut-off of its logits) of a mask that is
             kept.
         box_nms: Box IoU from which the lower-scored of two masks is a duplicate.
+        crop_n_layers: The image is searched again in crops: 4 in the first of these layers, 16 in the second; 0 to 4.
+        min_mask_region_area: Holes and islands of fewer pixels are removed from the masks; 0: none.
 
     Raises:
         MaskError: a value out of range.
@@ -45,13 +47,25 @@ class SamSettings:
     points_per_side: int = 32
     stability: float = 0.95
     box_nms: float = 0.7
+    crop_n_layers: int = 0
+    min_mask_region_area: int = 0
 
     def __post_init__(self) -> None:
         for name in ("alpha", "stability", "box_nms"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise MaskError(f"masks.{name}={getattr(self, name)}: use a number from 0 to 1")
-        if not 1 <= self.points_per_side <= 64:
-            raise MaskError(f"masks.points_per_side={self.points_per_side}: use 1 to 64")
+            check_number(name, getattr(self, name), 0, 1)
+        check_number("points_per_side", self.points_per_side, 1, 64, whole=True)
+        check_number("crop_n_layers", self.crop_n_layers, 0, 4, whole=True)
+        check_number("min_mask_region_area", self.min_mask_region_area, 0, 2**31, whole=True)
+
+    @property
+    def serves_higher_alphas(self) -> bool:
+        """Whether dropping the low scores of a pass gives the masks of a pass at a higher alpha."""
+        return not self.crop_n_layers and not self.min_mask_region_area
+
+
+def above(score: float, alpha: float) -> bool:
+    """Whether a mask passes: as in Segment Anything's generator, strictly, in single precision, 0 letting all pass."""
+    return alpha <= 0 or bool(np.float32(score) > np.float32(alpha))
 
 
 @dataclass(frozen=True)
@@ -81,6 +95,8 @@ class MaskGenerator:
             pred_iou_thresh=settings.alpha,
             stability_score_thresh=settings.stability,
             box_nms_thresh=settings.box_nms,
+            crop_n_layers=settings.crop_n_layers,
+            min_mask_region_area=settings.min_mask_region_area,
             output_mode="coco_rle",
         )
 
@@ -128,12 +144,14 @@ def resolve_checkpoint(model: str, path: str | None) -> tuple[Path, str]:
             remedy = f"Fetch the published one with: python -m icm download sam {model}"
             check([Problem(f"masks.checkpoint={path} is missing", remedy)])
         return found, file_sha256(found)
-    found = find_checkpoint(model)
-    if isinstance(found, Problem):
+    here = find_checkpoint(model)
+    if isinstance(here, Problem):
         try:
             found = fetch_checkpoint(model)
         except DownloadError as error:
-            check([Problem(f"{found.what}, and it could not be downloaded ({error})", found.remedy)])
+            check([Problem(f"{here.what}, and it could not be downloaded ({error})", here.remedy)])
+    else:
+        found = here
     digest = file_sha256(found)
     if digest != expected:
         raise MaskError(

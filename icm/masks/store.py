@@ -2,7 +2,7 @@
 
 A store is a folder for one split: ``manifest.json`` (what made it) and one file per image, ``<image path>.json.gz``,
 with all masks and their scores. gzip's checksum and length show a damaged file. Images that could not be read leave
-``<image path>.failed.json`` with the reason.
+``<image path>.failed.json`` with the reason. Training adds the edges it asks for, ``edges-<alpha>/<image path>.png``.
 """
 
 import dataclasses
@@ -26,6 +26,8 @@ class MaskStore:
     Attributes:
         folder: Where it lies.
         manifest: What made it: {"format", "settings", "versions"}.
+        model, weights: The network, and the SHA-256 of its weights.
+        settings: What else shaped its masks.
 
     Raises:
         MaskError: it has no manifest, or one of another format.
@@ -35,13 +37,16 @@ class MaskStore:
         self.folder = folder
         try:
             self.manifest = json.loads((folder / "manifest.json").read_bytes())
-            known = self.manifest["format"] == FORMAT and isinstance(self.manifest["settings"], dict)
+            if self.manifest["format"] != FORMAT:
+                raise MaskError(f"{folder}: the store's format is not {FORMAT}; make it again with this version")
+            made = dict(self.manifest["settings"])
+            self.model, self.weights = made.pop("model"), made.pop("weights")
+            # A store that is older than a setting was made with its default.
+            self.settings = SamSettings(**made)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise MaskError(
                 f"{folder / 'manifest.json'} is missing or damaged ({error}); make the store again"
             ) from error
-        if not known:
-            raise MaskError(f"{folder}: the store's format is not {FORMAT}; make it again with this version")
 
     @classmethod
     def create(
@@ -59,16 +64,14 @@ class MaskStore:
         Raises:
             MaskError: it was begun with another model, other weights or settings.
         """
-        wanted = {"model": model, "weights": weights, **dataclasses.asdict(settings)}
+        wanted = _settings(model, weights, settings)
         path = folder / "manifest.json"
         if not path.exists():
             content = {"format": FORMAT, "settings": wanted, "versions": versions}
             atomic_write(path, json.dumps(content, indent=1))
         store = cls(folder)
-        made = store.manifest["settings"]
-        differences = [
-            f"{key} {made.get(key)!r}, now {value!r}" for key, value in wanted.items() if made.get(key) != value
-        ]
+        made = _settings(store.model, store.weights, store.settings)
+        differences = [f"{key} {made[key]!r}, now {value!r}" for key, value in wanted.items() if made[key] != value]
         if differences:
             raise MaskError(
                 f"{folder} was made with other settings ({'; '.join(differences)}); use them, or another masks.path"
@@ -106,6 +109,15 @@ class MaskStore:
                 f"{path} is missing or damaged ({error}); run python -m icm masks again, it redoes this one"
             ) from error
 
+    def checksum(self, name: str) -> str:
+        """What tells an image's masks from others, read from eight bytes: their CRC-32 and length; "" without masks."""
+        try:
+            with open(self._path(name, _MASKS), "rb") as file:
+                file.seek(-8, os.SEEK_END)
+                return file.read().hex()
+        except OSError:
+            return ""
+
     def has(self, name: str) -> bool:
         """Whether the image's masks are there and whole."""
         try:
@@ -125,3 +137,7 @@ class MaskStore:
 
     def _path(self, name: str, suffix: str) -> Path:
         return self.folder / f"{name}{suffix}"
+
+
+def _settings(model: str, weights: str, settings: SamSettings) -> dict:
+    return {"model": model, "weights": weights, **dataclasses.asdict(settings)}

@@ -7,7 +7,7 @@ the Bootstrap" (1993), chapter 13.
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,9 +68,9 @@ def bootstrap_means(
 
 
 def percentile_interval(replicates: Floats) -> tuple[float, float]:
-    """The percentile 95 % interval of a bootstrap distribution, (resamples,)."""
+    """The 95 % percentile interval of bootstrap replicates; NaN among them are left out."""
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(replicates, [tail, 1 - tail])
+    low, high = np.nanquantile(replicates, [tail, 1 - tail])
     return float(low), float(high)
 
 
@@ -179,3 +179,68 @@ def at_rate(bpp: float, rates: Floats, rows: Floats) -> Floats:
     low, high = np.log(levels[upper - 1]), np.log(levels[upper])
     weight = (np.log(bpp) - low) / (high - low)
     return np.asarray((1 - weight) * merged[upper - 1] + weight * merged[upper])
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured number with its 95 % interval.
+
+    Attributes:
+        value: The number over everything measured; None where it is refused, and ``note`` says why.
+        low, high: Limits of the interval; None where there are fewer than two units, which show no spread.
+        n: What the value is taken over: faces, images, genuine comparisons or probes.
+        units: People or pictures that were resampled for the interval.
+        note: What a reader must know of this very number.
+        replicates: The value in each resample; equal data and seed give equal resamples, so that differences between
+            codecs can be taken resample by resample. Empty where they are not kept.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    units: int = 0
+    note: str = ""
+    replicates: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+
+def mean_share(values: Floats, units: NDArray[np.int_], seed: int = 0, resamples: int = 2000) -> Estimate:
+    """Mean of values between 0 and 1, with the interval of `bootstrap_mean_ci` over units, widened by `widened`.
+
+    Args:
+        values: (n,) in [0, 1].
+        units: (n,) int, what is resampled.
+        seed: Seeds the resampling.
+        resamples: Number of bootstrap samples.
+    """
+    count = len(np.unique(units))
+    if len(values) == 0:
+        return Estimate(None, note="nothing to measure")
+    means = bootstrap_means(values, units.tolist(), seed, resamples)
+    low, high = (None, None) if means is None else widened(*percentile_interval(means), count)
+    return Estimate(float(np.mean(values)), low, high, len(values), count, replicates=means)
+
+
+def widened(low: float, high: float, units: int) -> tuple[float, float]:
+    """An interval of a quantity in [0, 1] that resampling left without width at 0 or 1, given an honest one.
+
+    When all of ``units`` units say 0 (or all say 1) every resample repeats it. The exact binomial limit
+    (Clopper and Pearson 1934) then holds, also for units whose values are means: where they average m, all of n are 1
+    with a probability of at most m^n. Other intervals are returned as they are.
+    """
+    tail = ((1 - CONFIDENCE) / 2) ** (1 / units)
+    if low == high == 1.0:
+        return tail, 1.0
+    if low == high == 0.0:
+        return 0.0, 1.0 - tail
+    return low, high
+
+
+def unit_counts(units: int, resamples: int, seed: int = 0) -> np.ndarray:
+    """(resamples, units) int: how often each unit is drawn in resamples of ``units`` draws with replacement."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(units, np.full(units, 1 / units), size=resamples)

@@ -135,9 +135,11 @@ def difference_caption(measure: Measure) -> str:
     )
 
 
-def _sections(points: Sequence[Point]) -> list[tuple[str, list[str], list[list[str]]]]:
+def _sections(points: Sequence[Point], headlines: bool = False) -> list[tuple[str, list[str], list[list[str]]]]:
     sections: list[tuple[str, list[str], list[list[str]]]] = []
     for measure, subjects in shown(points).items():
+        if headlines and not measure.headline:
+            continue
         data = "" if sections else f" {describe_data(points)}."
         sections.append((measure.caption + data, *wide_table(points, measure, subjects)))
     comparisons = compare(points)
@@ -165,8 +167,9 @@ def _markdown(heading: list[str], rows: list[list[str]]) -> str:
 
 
 def to_text(points: Sequence[Point]) -> str:
-    """The same tables with aligned columns, for a terminal: plain dashes, which every encoding has."""
-    text = "\n".join(f"{caption}\n\n{_aligned(heading, rows)}" for caption, heading, rows in _sections(points))
+    """The tables of the headline measures with aligned columns, for a terminal: plain dashes, as every encoding has."""
+    sections = _sections(points, headlines=True)
+    text = "\n".join(f"{caption}\n\n{_aligned(heading, rows)}" for caption, heading, rows in sections)
     return text.replace(MINUS, "-").replace(NO_VALUE, "-")
 
 

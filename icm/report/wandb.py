@@ -12,6 +12,7 @@ from pathlib import Path
 from icm.evaluation.results import Run
 from icm.report import figures
 from icm.report.points import Point, collect_points, measures_of, subject_title
+from icm.wandb_mode import default_mode
 
 log = logging.getLogger(__name__)
 
@@ -63,24 +64,6 @@ def _data_kept_in(directory: Path) -> Iterator[None]:
 def run_id(directory: Path | str) -> str:
     """A stable id of 16 hexadecimal digits for a run directory."""
     return hashlib.sha256(str(Path(directory).resolve()).encode()).hexdigest()[:16]
-
-
-def default_mode() -> str:
-    """``WANDB_MODE`` if set, else ``online`` for a user who is logged in, else ``offline``."""
-    return os.environ.get("WANDB_MODE") or ("online" if _logged_in() else "offline")
-
-
-def _logged_in() -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    import wandb
-    from wandb.sdk.lib.wbauth import wbnetrc
-
-    try:
-        return wbnetrc.read_netrc_auth(host=wandb.Settings().base_url) is not None
-    except Exception as error:  # a netrc file that cannot be read or parsed
-        log.warning("netrc cannot be read (%s): Weights & Biases stays offline", error.__class__.__name__)
-        return False
 
 
 def _without_key(error: Exception) -> str:

@@ -51,10 +51,13 @@ class RunFolder:
     def checkpoint_to_resume(self, config: Mapping, policy: str) -> Path | None:
         """The checkpoint a run with ``config`` goes on from, or None to start at step 0. Changes nothing.
 
-        policy: "resume" goes on with an unfinished run of the same configuration; "continue" also with a finished one
-        or under a changed configuration; "overwrite" starts anew in any folder.
+        Args:
+            config: The resolved configuration.
+            policy: "resume" goes on with an unfinished run of the same configuration; "continue" also with a finished
+                one or under a changed configuration; "overwrite" starts anew in any folder.
 
-        `RunFolderError` when the folder is finished, holds other files, or a run of another configuration.
+        Raises:
+            RunFolderError: The folder is finished, holds other files, or a run of another configuration.
         """
         if policy not in POLICIES:
             raise RunFolderError(f"existing={policy}: choose from {', '.join(POLICIES)}")
@@ -83,20 +86,36 @@ class RunFolder:
             raise RunFolderError(f"{self.last} is missing, so the run cannot go on; existing=overwrite starts anew")
         return self.last
 
-    def begin(self, config: Mapping, resuming: bool) -> None:
-        """Make the folder ready for training; for the first process only. A new run removes an earlier one's files."""
+    def begin(self, config: Mapping, resuming: bool, init_from: Mapping | None = None) -> None:
+        """Make the folder ready for training; for the first process only. A new run removes an earlier one's files.
+
+        Args:
+            config: The resolved configuration.
+            resuming: Whether the run that is there goes on.
+            init_from: What a new run took over from a file of weights, kept in run.json.
+        """
         if not resuming:
             for name in _OURS:
                 (self.directory / name).unlink(missing_ok=True)
             for path in self.directory.glob("epoch-*.ckpt"):
                 path.unlink()
-            shutil.rmtree(self.directory / "wandb", ignore_errors=True)
+            for name in ("wandb", "tensorboard"):
+                shutil.rmtree(self.directory / name, ignore_errors=True)
         self.summary.unlink(missing_ok=True)
         atomic_write(self.config, yaml.safe_dump(dict(config), sort_keys=False))
         if not self.origin.is_file():
             started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            origin = {"started": started, "versions": provenance.versions(), "git_commit": provenance.git_commit()}
+            origin = {
+                "started": started,
+                "init_from": init_from,
+                "versions": provenance.versions(),
+                "git_commit": provenance.git_commit(),
+            }
             atomic_write(self.origin, json.dumps(origin, indent=2) + "\n")
+
+    def init_from(self) -> dict | None:
+        """What the run took over from a file of weights when it began."""
+        return json.loads(self.origin.read_text()).get("init_from")
 
     def identity(self) -> str:
         """A W&B run id: the same whenever this run is resumed, another one for every other run."""
@@ -104,6 +123,7 @@ class RunFolder:
         return hashlib.sha256(f"{self.directory.resolve()} {started}".encode()).hexdigest()[:12]
 
     def finish(self, summary: Mapping) -> None:
+        """Write summary.json, which makes the run a finished one."""
         atomic_write(self.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
     def _files(self) -> list[str]:

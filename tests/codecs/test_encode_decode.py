@@ -13,6 +13,8 @@ from PIL import Image
 
 import icm
 from icm import codecs
+from icm.__main__ import main
+from icm.codecs.base import payload_size, unpack
 from icm.images import read_image, write_png
 
 ROOT = Path(icm.__file__).parents[1]
@@ -49,7 +51,7 @@ def test_a_folder_there_and_back_keeps_its_subfolders(folder, psnr):
     encoded = run("encode", "in", "--codec", "jpeg", "--quality", 80, "-o", "coded", cwd=folder)
     assert encoded.returncode == 0, encoded.stderr
     assert files(folder / "coded") == ["a.icm", "sub/a.icm", "sub/b.icm"]
-    assert "jpeg at quality 80: 3 image(s), mean " in encoded.stdout
+    assert "JPEG quality 80: 3 image(s), mean " in encoded.stdout
     assert "3/3" in encoded.stderr
     assert "encode jpeg" in encoded.stderr
     decoded = run("decode", "coded", "-o", "back", cwd=folder)
@@ -68,6 +70,26 @@ def test_the_file_is_what_the_library_makes(folder):
 def test_the_mean_rate_counts_the_payload(folder):
     done = run("encode", "in/a.png", "--codec", "none", "-o", "coded", cwd=folder)
     assert "mean 24.0000 bpp (" in done.stdout
+
+
+def test_the_pooled_rate_weighs_pictures_by_their_pixels(folder):
+    """Of very different sizes the two rates differ: of 20 bytes each, a picture of one pixel costs 160 bpp."""
+    write_png(folder / "in/one.png", np.zeros((1, 1, 3), np.uint8))
+    done = run("encode", "in/a.png", "in/one.png", "--codec", "jpeg", "-o", "coded", cwd=folder)
+    sizes = {name: 8 * payload_size((folder / "coded" / f"{name}.icm").read_bytes()) for name in ("a", "one")}
+    assert f"mean {(sizes['a'] / 620 + sizes['one']) / 2:.4f} bpp" in done.stdout
+    assert f"all bits over all pixels: {(sizes['a'] + sizes['one']) / 621:.4f} bpp" in done.stdout
+
+
+def test_every_option_of_a_codec_is_a_flag(folder, capsys):
+    files = [str(folder / "in/a.png"), "-o", str(folder / "coded")]
+    assert main(["encode", *files, "--codec", "sa_icm", "--rate", "low", "--variant", "control"]) == 0
+    assert "SA-ICM control low: 1 image(s)" in capsys.readouterr().out
+    expected = codecs.create("sa_icm", rate="low", variant="control").encode(read_image(folder / "in/a.png"))
+    assert (folder / "coded/a.icm").read_bytes() == expected
+    assert main(["encode", *files, "--force", "--codec", "avif", "--subsampling", "4:4:4", "--effort", "1"]) == 0
+    parameters = {"quality": 50, "subsampling": "4:4:4", "effort": 1}
+    assert unpack((folder / "coded/a.icm").read_bytes()).parameters == parameters
 
 
 def test_quoted_globs_and_files_named_twice(folder):
@@ -126,6 +148,9 @@ def test_bad_bitstreams_are_named_and_the_others_finish(folder):
         (["--codec", "jpeg", "--qp", "30"], "jpeg has no such option; it takes quality"),
         (["--codec", "vvc", "--preset", "swift"], "faster, fast, medium"),
         (["--codec", "h264"], "invalid choice: 'h264'"),
+        (["--codec", "sa_icm", "--quality", "3"], "sa_icm has no such option; it takes variant, rate, checkpoint"),
+        (["--codec", "sa_icm", "--rate", "huge"], "codec.rate=huge: sa_icm takes one of low, mid, high"),
+        (["--codec", "jpeg", "--qulaity", "3"], "--quality"),
     ],
 )
 def test_bad_options_are_one_line_without_a_traceback(folder, options, message):

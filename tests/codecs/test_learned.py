@@ -15,6 +15,7 @@ import icm
 from icm import codecs
 from icm.codecs.base import BitstreamError, Codec, CodecError, pack, payload_size, unpack
 from icm.errors import UserError
+from icm.threads import in_threads
 
 ROOT = Path(icm.__file__).parents[1]
 
@@ -110,14 +111,42 @@ def test_it_is_a_codec_like_the_others(codec, picture):
     assert codec.encode(view) == codec.encode(view.copy())
 
 
-def test_parameters_tell_checkpoints_apart_and_loading_waits(checkpoint, tmp_path):
-    """The cache key is there before any weights are read."""
-    other = tmp_path / "other.ckpt"
-    other.write_bytes(b"not even a checkpoint")
+def test_parameters_tell_checkpoints_apart(checkpoint, tmp_path):
+    from models.checkpoint import save_safetensors
+
+    other = save_safetensors(new_network("hyperprior", seed=3), tmp_path / "other.safetensors")
     first, second = (codecs.create("sa_icm", checkpoint=path) for path in (checkpoint, other))
     assert first.parameters != second.parameters
-    with pytest.raises(UserError, match=r"other\.ckpt"):
-        second.encode(np.zeros((4, 4, 3), np.uint8))
+
+
+def test_what_is_no_checkpoint_is_refused_at_once(tmp_path):
+    (tmp_path / "other.ckpt").write_bytes(b"not even a checkpoint")
+    for name in ("sa_icm", "learned"):
+        with pytest.raises(UserError, match=r"other\.ckpt"):
+            codecs.create(name, checkpoint=tmp_path / "other.ckpt")
+    with pytest.raises(CodecError, match=r"codec\.checkpoint=None: learned needs one"):
+        codecs.create("learned")
+
+
+def test_either_name_decodes_what_the_other_coded(codec, checkpoint, picture):
+    learned = codecs.create("learned", checkpoint=checkpoint)
+    streams = {codec.name: codec.encode(picture), learned.name: learned.encode(picture)}
+    assert unpack(streams["sa_icm"]).payload == unpack(streams["learned"]).payload
+    for name, stream in streams.items():
+        assert unpack(stream).codec == name
+        for decoded in (codec.decode(stream), learned.decode(stream), codecs.decode(stream, checkpoint=checkpoint)):
+            np.testing.assert_array_equal(decoded, codec.decode(streams["sa_icm"]))
+
+
+def test_a_file_coded_as_sa_icm_decodes_whatever_its_weights_were_trained_for(tmp_path, picture):
+    """Before there was a codec `learned`, every network coded as sa_icm."""
+    import torch
+
+    content = {"state_dict": new_network("hyperprior", seed=1).state_dict(), "global_step": 1}
+    torch.save(content | {"hyper_parameters": {"objective": {"region": "plain", "lmbda": 1}}}, tmp_path / "plain.ckpt")
+    codec = codecs.create("learned", checkpoint=tmp_path / "plain.ckpt")
+    old = damaged(codec.encode(picture), codec="sa_icm")
+    np.testing.assert_array_equal(codecs.decode(old, checkpoint=tmp_path / "plain.ckpt"), codec.decode(old))
 
 
 def test_another_process_decodes_the_same_picture(codec, checkpoint, make_picture, tmp_path):
@@ -151,6 +180,16 @@ def test_streams_do_not_depend_on_the_number_of_threads(codec, make_picture):
     assert max(np.abs(image - decoded[1]).max() for image in decoded.values()) <= 1
     for bitstream in coded.values():
         assert codec.decode(bitstream).shape == (150, 200, 3)
+
+
+def test_one_codec_may_be_used_by_several_threads(codec, make_picture):
+    """The checksum of the symbols would mix two pictures up if both were coded at once."""
+    pictures = [make_picture(64, 96, seed) for seed in range(4)]
+    alone = [codec.encode(image) for image in pictures]
+    together = [future.result() for _, future in in_threads(codec.encode, pictures, workers=4)]
+    assert together == alone
+    for _, future in in_threads(codec.decode, together, workers=4):
+        assert future.result().shape == (64, 96, 3)
 
 
 def test_other_weights_are_refused_by_name(codec, picture, tmp_path):
@@ -250,6 +289,8 @@ def test_options_are_checked(checkpoint, tmp_path):
         codecs.create("sa_icm", checkpoint=tmp_path / "nowhere.ckpt")
     with pytest.raises(CodecError, match=r"codec\.device=abacus"):
         codecs.create("sa_icm", checkpoint=checkpoint, device="abacus").encode(np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(CodecError, match=r"codec\.rate=low: learned has no such option; it takes checkpoint, device"):
+        codecs.create("learned", checkpoint=checkpoint, rate="low")
     with pytest.raises(CodecError, match=r"codec\.qp=37"):
         codecs.create("sa_icm", checkpoint=checkpoint, qp=37)
 

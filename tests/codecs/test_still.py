@@ -1,14 +1,20 @@
 """Still codecs: what Pillow's defaults would get wrong, and the size read from a JPEG XL header."""
 
 import io
+import os
+import threading
+import warnings
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from icm import codecs
-from icm.codecs.base import CodecError, payload_size, unpack
+from icm.codecs.base import BitstreamError, CodecError, Container, pack, payload_size, unpack
 from icm.codecs.jxl_header import jxl_size
+from icm.threads import in_threads
+
+STILL = ("jpeg", "webp", "jpeg2000", "avif", "jxl")
 
 
 def test_jpeg2000_decorrelates_colour(make_picture):
@@ -39,7 +45,7 @@ def test_chroma_subsampling_costs_less_and_loses_colour_detail(name, rng, psnr):
     assert psnr(image[1:, 1:], half.decode(half_coded)) < psnr(image[1:, 1:], full.decode(full_coded)) - 3
 
 
-@pytest.mark.parametrize("name", ["jpeg", "webp", "jpeg2000", "avif", "jxl"])
+@pytest.mark.parametrize("name", STILL)
 def test_the_payload_is_an_ordinary_file_without_metadata(name, picture):
     import pillow_jxl  # noqa: F401
 
@@ -68,3 +74,50 @@ def test_jxl_size_of_anything_else():
     for data in (b"", b"\xff\x0a", b"\0" * 40):
         with pytest.raises(ValueError, match="not a JPEG XL"):
             jxl_size(data)
+
+
+@pytest.mark.filterwarnings("ignore:something of no concern")
+def test_coding_in_threads_leaves_the_process_as_it_was(make_picture):
+    """Others may warn meanwhile: their warnings stay warnings, and what is damaged is still an error."""
+    picture = make_picture(48, 64)
+    payloads = {name: unpack(codecs.create(name).encode(picture)).payload for name in STILL}
+    stop, raised, told = threading.Event(), [], 0
+
+    def warn() -> None:
+        nonlocal told
+        while not stop.is_set():
+            try:
+                warnings.warn("something of no concern here", UserWarning, stacklevel=1)
+                told += 1
+            except UserWarning as error:
+                raised.append(error)
+
+    def code(name: str) -> None:
+        codec = codecs.create(name)
+        codec.decode(codec.encode(picture))
+        half = payloads[name][: len(payloads[name]) // 2]
+        with pytest.raises(BitstreamError):
+            codec.decode(pack(Container(name, codec.parameters, 64, 48, half)))
+
+    filters, environment = list(warnings.filters), dict(os.environ)
+    other = threading.Thread(target=warn)
+    other.start()
+    try:
+        for _, future in in_threads(code, STILL * 8, workers=8):
+            future.result()
+    finally:
+        stop.set()
+        other.join()
+    assert told > 0
+    assert not raised
+    assert warnings.filters == filters
+    assert os.environ == environment
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+@pytest.mark.parametrize(("name", "kind"), [("jpeg", "JPEG"), ("webp", "PNG")])
+def test_a_payload_of_another_kind_is_refused(name, kind):
+    gray = io.BytesIO()
+    Image.new("L", (8, 8), 9).save(gray, format=kind)
+    with pytest.raises(BitstreamError, match="payload"):
+        codecs.decode(pack(Container(name, {}, 8, 8, gray.getvalue())))

@@ -10,6 +10,20 @@ from icm.faces.deepface_setup import import_deepface
 
 
 @pytest.fixture
+def has_all_of():
+    """The function ``has_all_of(thing, protocol)``: whether a thing has every attribute and method of a protocol.
+
+    What ``isinstance`` says reads every property, and a version that names a missing weight file raises.
+    """
+
+    def has_all_of(thing, protocol) -> bool:
+        annotated = {name for base in protocol.__mro__ for name in vars(base).get("__annotations__", ())}
+        return {name for name in annotated | set(dir(protocol)) if not name.startswith("_")} <= set(dir(thing))
+
+    return has_all_of
+
+
+@pytest.fixture
 def deepface_home(tmp_path, monkeypatch):
     """An empty DeepFace home; the networks DeepFace keeps in memory are set aside for the test."""
     monkeypatch.setenv("DEEPFACE_HOME", str(tmp_path / "home"))
@@ -43,7 +57,7 @@ def write_random_weights(deepface_home):
 def random_state(name: str) -> dict:
     """A state dict with the names and shapes of DeepFace's own network, filled quickly."""
     import torch
-    from deepface.models.facial_recognition.pytorch import ArcFace, Facenet, GhostFaceNet, OpenFace, VGGFace
+    from deepface.models.facial_recognition.pytorch import ArcFace, DeepID, Facenet, GhostFaceNet, OpenFace, VGGFace
 
     networks = {
         "vggface": VGGFace.VggFaceBaseModel,
@@ -51,6 +65,7 @@ def random_state(name: str) -> dict:
         "openface": OpenFace.OpenFaceNet,
         "arcface": ArcFace.ArcFaceModel,
         "ghostfacenet": GhostFaceNet.GhostFaceNetV1,
+        "deepid": DeepID.DeepIdNet,
     }
     with torch.device("meta"):
         shapes = networks[name]().state_dict()

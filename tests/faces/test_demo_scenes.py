@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from icm.faces import demo_scenes
-from icm.faces.detection import Detector
+from icm.faces.detection import DeepFaceDetector
 from icm.faces.sources import DemoFaces
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,8 +78,8 @@ def test_a_package_without_its_picture_is_named(monkeypatch):
 
 
 def test_mtcnn_finds_every_face_and_each_gets_its_identity():
-    detector = Detector()
+    detector = DeepFaceDetector()
     for image in DemoFaces().images():
         boxes = detector.detect(image.load())
-        found = sorted(image.identity_of(box) for box in boxes)
+        found = sorted(image.identities(boxes))
         assert found == sorted(face.identity for face in image.known_faces), image.name

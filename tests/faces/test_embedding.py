@@ -10,18 +10,42 @@ from hydra.utils import instantiate
 from icm.faces import weights
 from icm.faces.crops import crop
 from icm.faces.detection import Box
-from icm.faces.embedding import Embedder, EmbeddingError
+from icm.faces.embedding import MODELS, DeepFaceEmbedder, Embedder, EmbeddingError
 from icm.faces.sources import DemoFaces
 from icm.faces.weights import WeightsError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 DIMENSIONS = {"vggface": 4096, "facenet": 128, "openface": 128, "arcface": 512, "sface": 128, "ghostfacenet": 512}
+TITLES = {
+    "vggface": "VGG-Face", "facenet": "FaceNet", "facenet512": "FaceNet512", "openface": "OpenFace", "sface": "SFace",
+    "arcface": "ArcFace", "ghostfacenet": "GhostFaceNet", "buffalo_l": "Buffalo_L", "dlib": "Dlib",
+}  # fmt: skip
 
 
-def configured(*names: str) -> dict[str, Embedder]:
+def configured(*names: str) -> dict[str, DeepFaceEmbedder]:
     """Embedders as conf/embedder describes them."""
     with initialize_config_dir(str(CONF / "embedder"), version_base=None):
         return {name: instantiate(compose(name)[name]) for name in names}
+
+
+def test_thresholds_are_the_installed_deepfaces():
+    from icm.faces.deepface_setup import import_deepface
+
+    import_deepface()
+    from deepface.modules.modeling import AVAILABLE_MODELS
+    from deepface.modules.verification import find_threshold
+
+    assert set(MODELS) == set(AVAILABLE_MODELS["facial_recognition"])
+    for name, model in MODELS.items():
+        assert model.distance == find_threshold(name, "cosine")
+        assert DeepFaceEmbedder("x", name, "base").threshold == pytest.approx(1 - model.distance, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", TITLES)
+def test_recognisers_are_parts_with_a_title(name, has_all_of):
+    embedder = configured(name)[name]
+    assert has_all_of(embedder, Embedder)
+    assert (embedder.name, embedder.title, embedder.align) == (name, TITLES[name], False)
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +64,18 @@ def portraits() -> tuple[list[np.ndarray], list[str]]:
 def dlib_rows(portraits) -> np.ndarray:
     rows = configured("dlib")["dlib"].embed(portraits[0])
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_one_configuration_file_adds_another_of_deepfaces_recognisers(tmp_path, write_random_weights, portraits):
+    (tmp_path / "deepid.yaml").write_text(
+        "deepid: {_target_: icm.faces.embedding.DeepFaceEmbedder, name: deepid, model: DeepID, normalization: base}"
+    )
+    with initialize_config_dir(str(tmp_path), version_base=None):
+        embedder = instantiate(compose("deepid").deepid)
+    assert embedder.preflight()[0].remedy.endswith("python -m icm download weights deepid")
+    write_random_weights("deepid")
+    assert embedder.embed(portraits[0][:2]).shape == (2, 160)
+    assert embedder.title == "DeepID"
 
 
 def test_dlib_gives_float32_rows(dlib_rows, portraits):
@@ -149,4 +185,4 @@ def test_weights_that_changed_since_their_download_are_refused(write_random_weig
 )
 def test_bad_options_name_the_field(options, field):
     with pytest.raises(EmbeddingError, match=field):
-        Embedder("x", **options)
+        DeepFaceEmbedder("x", **options)

@@ -21,7 +21,15 @@ def test_addresses_are_the_ones_in_the_installed_deepface():
     from deepface.models.face_detection import YuNet
     from deepface.models.face_detection.Yolo import YoloModel
     from deepface.models.facial_recognition.onnx import SFace
-    from deepface.models.facial_recognition.pytorch import ArcFace, Facenet, GhostFaceNet, OpenFace, VGGFace
+    from deepface.models.facial_recognition.pytorch import (
+        ArcFace,
+        DeepID,
+        Facenet,
+        FbDeepFace,
+        GhostFaceNet,
+        OpenFace,
+        VGGFace,
+    )
 
     assert list(FILES["vggface"].urls) == VGGFace.WEIGHTS_URL
     assert list(FILES["facenet"].urls) == Facenet.FACENET128_WEIGHTS
@@ -29,6 +37,8 @@ def test_addresses_are_the_ones_in_the_installed_deepface():
     assert list(FILES["arcface"].urls) == ArcFace.WEIGHTS_URL
     assert list(FILES["openface"].urls) == OpenFace.WEIGHTS_URL
     assert list(FILES["ghostfacenet"].urls) == GhostFaceNet.WEIGHTS_URL
+    assert list(FILES["deepface"].urls) == FbDeepFace.WEIGHTS_URL
+    assert list(FILES["deepid"].urls) == DeepID.WEIGHTS_URL
     assert FILES["sface"].urls == (SFace.WEIGHTS_URL,)
     assert FILES["yunet"].urls == (YuNet.WEIGHTS_URL,)
     assert (FILES["yolov8n"].file, FILES["yolov8n"].urls) == (YoloModel.V8N.file_name, (YoloModel.V8N.url,))

@@ -163,6 +163,35 @@ def test_annotations_are_checked_and_shown(tmp_path, monkeypatch, capfd):
 
 
 @pytest.mark.parametrize(
+    "override",
+    [
+        "masks.dilation=2", "masks.dilation=thick", "masks.alpha=high", "masks.stability=-1", "masks.box_nms=null",
+        "masks.points_per_side=2.5", "masks.model=vit_x", "preview=some",
+    ],
+)  # fmt: skip
+def test_every_option_is_checked_before_the_first_image(photos, fake_weights, capfd, override):
+    assert main(["masks", f"data.path={photos}", *fake_weights, override]) == 1
+    error = capfd.readouterr().err
+    name, _, value = override.partition("=")
+    assert re.search(rf"{re.escape(name)}={value.replace('null', 'None')}: |model {value}: choose from", error)
+    assert len(error.splitlines()) == 1
+    assert not store_of(photos).exists()
+
+
+def test_the_annotations_of_every_split_are_needed_before_the_first_image(tmp_path, monkeypatch, capfd):
+    from datamodules.demo_coco import make_demo
+
+    monkeypatch.chdir(tmp_path)
+    root = make_demo(tmp_path / "demo", {"train2017": 2, "val2017": 1})
+    (root / "annotations" / "instances_val2017.json").unlink()
+    for override in ("masks=annotations", "masks=objects"):
+        assert main(["masks", f"data.path={root}", override]) == 1
+        error = capfd.readouterr().err
+        assert "instances_val2017.json" in error
+        assert "image/s" not in error, "no image was drawn"
+
+
+@pytest.mark.parametrize(
     ("overrides", "message"),
     [
         ([], r"data.path is not set"),
@@ -174,6 +203,9 @@ def test_annotations_are_checked_and_shown(tmp_path, monkeypatch, capfd):
         (["data.path={photos}", "masks=sems"], r"Could not find 'masks/sems'"),
         (["data.path={photos}", "masks.checkpoint=/nowhere.pth"], r"masks.checkpoint=/nowhere.pth is missing"),
         (["data.path={photos}", "masks.alpha=7"], r"masks.alpha=7: use a number from 0 to 1"),
+        (["data.path={photos}", "masks=objects", "masks.crowd=some"], r"masks.crowd=some: use true or false"),
+        (["data.path={photos}", "masks=boundaries", "masks.threshold=0"], r"masks.threshold=0: use a share"),
+        (["data.path={photos}", "masks=annotations", "masks.dilation=4"], r"masks.dilation=4: use an odd number"),
         (["data.path={photos}/deep/..", "masks=annotations"], r"masks=annotations needs the annotations"),
     ],
 )

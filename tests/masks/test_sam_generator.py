@@ -11,17 +11,20 @@ from icm.download import DownloadError
 from icm.errors import UserError
 from icm.images import ImageError
 from icm.masks import sam_generator as module
-from icm.masks.annotations import rasterize
 from icm.masks.edges import MaskError
-from icm.masks.sam_generator import MaskGenerator, SamSettings, load_sam, resolve_checkpoint
+from icm.masks.instances import rasterize
+from icm.masks.sam_generator import MaskGenerator, SamSettings, above, load_sam, resolve_checkpoint
 from icm.preflight import PreflightError
 
 
 def generator_of_discs(sam, settings):
     """The generator over a network that answers every point with discs of three sizes, scored by place and size."""
     generator = MaskGenerator(sam, settings, "cpu")
-    predictor = generator._generator.predictor
+    answer_with_discs(generator._generator.predictor)
+    return generator
 
+
+def answer_with_discs(predictor):
     def predict(points, labels, multimask_output, return_logits):
         height, width = predictor.original_size
         y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
@@ -34,7 +37,6 @@ def generator_of_discs(sam, settings):
         return logits, scores, None
 
     predictor.predict_torch = predict
-    return generator
 
 
 def test_masks_fit_the_image_and_come_best_first(tiny_sam, make_picture):
@@ -55,7 +57,41 @@ def test_one_pass_at_the_lowest_alpha_serves_every_higher_one(tiny_sam, make_pic
     for alpha in (0.6, 0.7, 0.78, 0.9):
         high = generator_of_discs(tiny_sam, SamSettings(alpha, points, 0.5)).generate(image)
         assert 0 < len(high) < len(low)
-        assert [mask.counts for mask in low if mask.score >= alpha] == [mask.counts for mask in high]
+        assert [mask.counts for mask in low if above(mask.score, alpha)] == [mask.counts for mask in high]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.1, 0.7, 0.78, 0.93, 1.0])
+def test_alpha_compares_as_the_official_generator(tiny_sam, make_picture, alpha):
+    """Every score is the alpha itself or its neighbour in single precision."""
+    generator = generator_of_discs(tiny_sam, SamSettings(alpha, 4, 0.0))
+    official = generator._generator.predictor.predict_torch
+    near = [np.nextafter(np.float32(alpha), np.float32(side)) for side in (-1, alpha, 2)]
+
+    def predict(*arguments, **options):
+        logits, _, low = official(*arguments, **options)
+        return logits, torch.tensor(near).expand(len(logits), 3), low
+
+    generator._generator.predictor.predict_torch = predict
+    found = {mask.score for mask in generator.generate(make_picture(50, 70))}
+    assert found == {float(score) for score in near if above(float(score), alpha)}
+    assert (float(near[0]) in found) == (alpha == 0)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("crop_n_layers", 1), ("min_mask_region_area", 120), ("min_mask_region_area", 0)]
+)
+def test_crops_and_cleaned_regions_give_what_the_official_generator_gives(tiny_sam, make_picture, option, value):
+    from segment_anything import SamAutomaticMaskGenerator
+
+    image = make_picture(50, 70)
+    ours = generator_of_discs(tiny_sam, SamSettings(0.6, 3, 0.5, **{option: value})).generate(image)
+    official = SamAutomaticMaskGenerator(
+        tiny_sam, 3, pred_iou_thresh=0.6, stability_score_thresh=0.5, output_mode="coco_rle", **{option: value}
+    )
+    answer_with_discs(official.predictor)
+    assert {mask.counts for mask in ours} == {mask["segmentation"]["counts"] for mask in official.generate(image)}
+    plain = generator_of_discs(tiny_sam, SamSettings(0.6, 3, 0.5)).generate(image)
+    assert ({mask.counts for mask in ours} != {mask.counts for mask in plain}) == (value > 0)
 
 
 def test_the_network_itself_runs(tiny_sam, make_picture):
@@ -83,7 +119,17 @@ def test_large_images_take_fewer_points_at_once(tiny_sam):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("alpha", -0.1), ("alpha", 1.2), ("stability", 2), ("box_nms", -1), ("points_per_side", 0)]
+    ("name", "value"),
+    [
+        ("alpha", -0.1),
+        ("alpha", 1.2),
+        ("stability", 2),
+        ("box_nms", -1),
+        ("points_per_side", 0),
+        ("crop_n_layers", -1),
+        ("crop_n_layers", 9),
+        ("min_mask_region_area", -1),
+    ],
 )
 def test_settings_out_of_range_are_named(name, value):
     with pytest.raises(MaskError, match=rf"masks\.{name}={value}"):

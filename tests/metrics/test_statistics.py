@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from icm.metrics.statistics import bootstrap_mean_ci, paired_difference
+from icm.metrics.statistics import bootstrap_mean_ci, mean_share, paired_difference, unit_counts, widened
 
 
 def test_interval_is_reproducible_and_holds_the_mean(rng):
@@ -111,3 +111,23 @@ def test_pairing_narrows_the_interval(rng):
     low, high = bootstrap_mean_ci(a)
     assert found.ci95[1] < 0
     assert found.ci95[1] - found.ci95[0] < 0.3 * (high - low)
+
+
+def test_a_share_that_all_units_agree_on_gets_the_exact_binomial_limit():
+    everybody = mean_share(np.ones(12), np.repeat(np.arange(4), 3))
+    assert (everybody.value, everybody.n, everybody.units) == (1.0, 12, 4)
+    # Clopper and Pearson 1934: 4 of 4, 95 %, two-sided.
+    assert (everybody.low, everybody.high) == (pytest.approx(0.3976354), 1.0)
+    assert widened(0.0, 0.0, 4) == (0.0, pytest.approx(0.6023646))
+    assert widened(0.2, 0.7, 4) == (0.2, 0.7)
+    mixed = mean_share(np.array([0, 0, 1]), np.array([0, 0, 1]))
+    assert (mixed.value, mixed.low, mixed.high) == (pytest.approx(1 / 3), 0, 1)
+    assert mean_share(np.ones(3), np.zeros(3)).low is None
+    assert mean_share(np.ones(0), np.zeros(0)).note == "nothing to measure"
+
+
+def test_units_are_drawn_evenly_with_replacement():
+    counts = unit_counts(5, 4000, seed=1)
+    assert (counts.sum(axis=1) == 5).all()
+    np.testing.assert_allclose(counts.mean(axis=0), 1, atol=0.06)
+    np.testing.assert_allclose(counts.var(axis=0), 0.8, atol=0.06)  # binomial: 5 draws of 1/5

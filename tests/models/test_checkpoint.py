@@ -146,4 +146,4 @@ def test_another_architecture_is_refused_with_its_first_names(tmp_path):
     torch.save({"state_dict": torch.nn.Linear(2, 2).state_dict()}, tmp_path / "other.ckpt")
     message = refusal(tmp_path / "other.ckpt")
     assert "weight, bias" in message
-    assert "neither a TCM nor a hyperprior" in message
+    assert "none of the networks TCM, Hyperprior, GatedHyperprior" in message

@@ -9,69 +9,21 @@ import sys
 from pathlib import Path
 
 import pytest
-import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader
 
 from datamodules.coco import CocoEdges
 from datamodules.demo_coco import make_demo
 from icm.errors import UserError
 from icm.masks.annotations import AnnotationMasks
 from models.hyperprior import Hyperprior
-from models.keep_checkpoints import AtomicCheckpointIO, Checkpoints
+from models.keep_checkpoints import Checkpoints
 from models.lightning import CodecTraining
 from models.monitoring import GradientCheck, MetricsFile
 from models.objective import RateDistortion, masked_psnr, selectivity
+from tests.models.fitting import Spy, batches, fit, training
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SCRIPT = Path(__file__).with_name("ddp_steps.py")
-
-
-def batches(count: int = 3, size: int = 2, filled: bool = True) -> list[dict]:
-    generator = torch.Generator().manual_seed(5)
-    mask = torch.zeros(size, 1, 64, 64)
-    mask[..., 20:40, 20:40] = float(filled)
-    return [
-        {"image": torch.rand(size, 3, 64, 64, generator=generator), "mask": mask, "name": [str(i)] * size}
-        for i in range(count)
-    ]
-
-
-def loader(items: list[dict]) -> DataLoader:
-    return DataLoader(items, batch_size=None)
-
-
-def training(**options) -> CodecTraining:
-    torch.manual_seed(0)
-    return CodecTraining(Hyperprior(8, 12), RateDistortion(0.05, "edge"), **{"lr": 1e-3, "aux_lr": 1e-2} | options)
-
-
-def fit(module: CodecTraining, train: list[dict] | None = None, val: list[dict] | None = None, **options) -> pl.Trainer:
-    # Without a callback of ours Lightning would add its own, which writes to the current folder.
-    ours = any(isinstance(callback, Checkpoints) for callback in options.get("callbacks", ()))
-    options = {"logger": False, "max_epochs": 1, "enable_checkpointing": ours} | options
-    resume = options.pop("ckpt_path", None)
-    trainer = pl.Trainer(
-        accelerator="cpu", enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
-        plugins=[AtomicCheckpointIO()], log_every_n_steps=1, **options,
-    )  # fmt: skip
-    trainer.fit(
-        module,
-        loader(train or batches()),
-        None if val is None else loader(val),
-        ckpt_path=resume,
-        weights_only=True if resume else None,
-    )
-    return trainer
-
-
-class Spy(pl.Callback):
-    """The network's learning rate at every step."""
-
-    def __init__(self):
-        self.rates = []
-
-    def on_train_batch_end(self, trainer, module, *args) -> None:
-        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
 
 def test_quantiles_have_a_group_of_their_own_and_each_loss_reaches_its_group_alone():
@@ -100,6 +52,18 @@ def test_clipping_leaves_the_quantiles_gradient_alone():
     norm = math.sqrt(sum(float(p.grad.square().sum()) for p in optimizer.param_groups[0]["params"]))
     assert norm == pytest.approx(1, rel=1e-4)
     assert (module.network.entropy_bottleneck.quantiles.grad == 10).all()
+
+
+def test_clipping_by_value_is_by_value():
+    module = training()
+    optimizer = module.configure_optimizers()
+    for parameter in module.network.parameters():
+        parameter.grad = torch.linspace(-10, 10, parameter.numel()).reshape(parameter.shape)
+    module.configure_gradient_clipping(optimizer, 0.5, "value")
+    weight = module.network.g_a[0].weight.grad
+    assert (weight.min(), weight.max()) == (-0.5, 0.5)
+    assert weight.abs().median() == 0.5
+    assert module.network.entropy_bottleneck.quantiles.grad.max() == 10
 
 
 def test_learning_rate_falls_at_milestones_in_epochs_also_after_a_restart(tmp_path):
@@ -135,14 +99,38 @@ def test_half_precision_training_keeps_likelihoods_in_float32():
     seen = []
 
     class Objective(RateDistortion):
-        def __call__(self, output, x, mask=None):
+        def __call__(self, output, *arguments):
             seen.append((output["x_hat"].dtype, {v.dtype for v in output["likelihoods"].values()}))
-            return super().__call__(output, x, mask)
+            return super().__call__(output, *arguments)
 
     module = CodecTraining(Hyperprior(8, 12), Objective(0.05, "edge"), lr=1e-3, aux_lr=1e-3)
     fit(module, batches(1), precision="bf16-mixed")
     assert seen == [(torch.bfloat16, {torch.float32})]
     assert all(p.isfinite().all() and p.dtype == torch.float32 for p in module.network.parameters())
+
+
+def test_the_auxiliary_loss_is_computed_in_float32_under_autocast():
+    network = Hyperprior(8, 12)
+    expected = network.aux_loss()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = network.aux_loss()
+    assert found.item() == expected.item()
+
+
+def test_the_warm_up_counts_every_pixel_and_validation_never_does():
+    seen = []
+
+    class Objective(RateDistortion):
+        def __call__(self, *arguments, **options):
+            terms = super().__call__(*arguments, **options)
+            seen.append((terms["masked_mse"] / terms["mse"]).item())
+            return terms
+
+    module = CodecTraining(Hyperprior(8, 12), Objective(0.05, "edge", warmup=2), lr=1e-3, aux_lr=1e-3)
+    fit(module, batches(3), batches(1), val_check_interval=1)
+    trained, validated = seen[::2], seen[1::2]
+    assert trained[:2] == pytest.approx([1, 1], rel=1e-5)
+    assert max(trained[2], *validated) < 0.5
 
 
 def test_images_without_edges_are_counted_and_never_make_nan():
@@ -181,63 +169,6 @@ def test_curves_are_a_row_per_step_and_a_resumed_run_drops_what_came_after_its_c
     assert [row["step"] for row in csv.DictReader(path.open())] == ["1", "2"]
     MetricsFile(path).begin()
     assert list(csv.DictReader(path.open())) == []
-
-
-def test_a_failed_save_leaves_the_checkpoint_that_was_there(tmp_path):
-    class Unsaveable:
-        def __reduce__(self):
-            raise OSError("disk full")
-
-    path = tmp_path / "last.ckpt"
-    AtomicCheckpointIO().save_checkpoint({"step": 1}, path)
-    with pytest.raises(OSError, match="disk full"):
-        AtomicCheckpointIO().save_checkpoint({"big": torch.zeros(10), "step": Unsaveable()}, path)
-    assert torch.load(path, weights_only=True) == {"step": 1}
-    AtomicCheckpointIO().save_checkpoint({"step": 2}, path)
-    assert torch.load(path, weights_only=True) == {"step": 2}
-    assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
-
-
-def test_best_is_the_lowest_validation_loss_and_outlives_a_restart(tmp_path):
-    class Scores(CodecTraining):
-        scores = ()
-
-        def on_validation_epoch_end(self) -> None:
-            self.log("val/loss", self.scores[self.current_epoch])
-
-    def run(epochs: int, ckpt_path=None) -> Checkpoints:
-        keeper = Checkpoints(tmp_path, every_n_steps=2, every_n_epochs=2)
-        torch.manual_seed(0)
-        module = Scores(Hyperprior(8, 12), RateDistortion(0.05, "edge"), lr=1e-3, aux_lr=1e-3)
-        module.scores = (3.0, 1.0, float("nan"), 2.0, 0.5)
-        fit(module, batches(3), batches(1), callbacks=[keeper], max_epochs=epochs, ckpt_path=ckpt_path)
-        return keeper
-
-    def step(name: str) -> int:
-        return torch.load(tmp_path / f"{name}.ckpt", weights_only=True)["global_step"]
-
-    assert run(2).best == {"step": 6, "val/loss": 1.0}
-    assert run(4, tmp_path / "last.ckpt").best == {"step": 6, "val/loss": 1.0}
-    assert (step("best"), step("last")) == (6, 12)
-    assert run(5, tmp_path / "last.ckpt").best == {"step": 15, "val/loss": 0.5}
-    assert (step("best"), step("last"), step("epoch-0002"), step("epoch-0004")) == (15, 15, 6, 12)
-
-
-def test_going_on_in_the_middle_of_an_epoch_takes_every_remaining_step_once(tmp_path):
-    class Stop(pl.Callback):
-        def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
-            if trainer.global_step == 8:
-                raise RuntimeError("killed")
-
-    with pytest.raises(RuntimeError, match="killed"):
-        fit(training(), batches(5), batches(1), callbacks=[Stop(), Checkpoints(tmp_path, 3)], max_epochs=3)
-    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 6
-    spy = Spy()
-    keeper = Checkpoints(tmp_path, 3)
-    trainer = fit(
-        training(), batches(5), batches(1), callbacks=[spy, keeper], max_epochs=3, ckpt_path=tmp_path / "last.ckpt"
-    )
-    assert (trainer.global_step, trainer.current_epoch, len(spy.rates)) == (15, 3, 9)
 
 
 def test_gradient_check_names_a_parameter_that_is_not_used():

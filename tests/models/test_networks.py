@@ -146,3 +146,28 @@ def test_the_small_coder_writes_compressais_bytes(waves):
         expected, coded = peer.compress(waves(64, 128)), ours.compress(waves(64, 128))
         assert coded["strings"] == expected["strings"]
         assert torch.equal(ours.decompress(**coded)["x_hat"], peer.decompress(**expected)["x_hat"])
+
+
+def test_every_network_option_is_a_class_that_weights_are_read_back_into():
+    from pathlib import Path
+
+    from omegaconf import OmegaConf
+
+    from models.networks import NETWORKS
+
+    options = Path(__file__).resolve().parents[2].glob("conf/network/*.yaml")
+    assert {OmegaConf.load(option)._target_ for option in options} == {
+        f"{network.__module__}.{network.__name__}" for network in NETWORKS
+    }
+
+
+def test_a_network_is_made_from_its_state_alone(network, waves):
+    made = type(network).from_state_dict(network.state_dict())
+    assert made.architecture() == network.architecture()
+    made.eval().update(force=True)
+    with torch.inference_mode():
+        coded = made.compress(waves(128, 256))
+        assert coded == network.compress(waves(128, 256))
+    assert tuple(coded["shape"]) == (128 // made.hyper_stride, 256 // made.hyper_stride)
+    with pytest.raises(ValueError, match=r"1 unexpected \(stranger\)"):
+        type(network).from_state_dict({**network.state_dict(), "stranger": torch.zeros(1)})

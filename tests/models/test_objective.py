@@ -47,6 +47,60 @@ def test_the_region_decides_whether_the_mask_counts(case):
     assert plain["empty_masks"] == 0
 
 
+def test_padding_counts_no_distortion_in_any_region(case):
+    from models.objective import RateDistortion, selectivity
+
+    output, x, mask = case
+    valid = torch.ones_like(mask)
+    valid[1, 0, 1, 1] = 0  # where the only error of the second image is
+    plain = RateDistortion(0.02, "plain")(output, x, mask, valid)
+    assert plain["masked_mse"].item() == pytest.approx(0.25 / 8)
+    assert plain["masked_psnr"].item() == plain["psnr"].item() == pytest.approx((-10 * math.log10(0.25 / 4) + 100) / 2)
+    assert RateDistortion(0.02)(output, x, None, valid)["loss"] == plain["loss"]
+    edge = RateDistortion(0.02, "edge", warmup=1)(output, x, mask, valid, step=0)
+    assert edge["loss"] == plain["loss"]
+    x_hat = output["x_hat"].clone()
+    x_hat[0, :, 1, 0], valid[0, 0, 1, 1] = 0.1, 0
+    inside, outside = -10 * math.log10(0.25 / 2), -10 * math.log10(0.01)
+    assert selectivity(x, x_hat, mask, valid)[0].item() == pytest.approx(inside - outside, abs=1e-4)
+
+
+def test_the_warm_up_ends_at_its_step(case):
+    from models.objective import RateDistortion
+
+    output, x, mask = case
+    objective = RateDistortion(0.02, "edge", warmup=3)
+    plain, edge = RateDistortion(0.02, "plain")(output, x), RateDistortion(0.02)(output, x, mask)
+    assert [objective(output, x, mask, step=step)["loss"] for step in (0, 2, 3, None)] == [
+        plain["loss"], plain["loss"], edge["loss"], edge["loss"],
+    ]  # fmt: skip
+
+
+def test_ms_ssim_inside_the_mask_is_that_of_the_masked_pictures():
+    from pytorch_msssim import ms_ssim
+
+    from models.objective import MS_SSIM_SIDE, RateDistortion
+
+    torch.manual_seed(0)
+    side = MS_SSIM_SIDE
+    x = torch.rand(1, 3, 24, 24)
+    x = torch.nn.functional.interpolate(x, size=(side, side), mode="bicubic").clamp(0, 1)
+    x_hat = (x + 0.1 * torch.randn_like(x)).requires_grad_()
+    mask = torch.zeros(1, 1, side, side)
+    mask[..., : side // 2] = 1
+    output = {"x_hat": x_hat, "likelihoods": {"y": torch.full((1, 4, 1, 1), 0.5)}}
+    objective = RateDistortion(10.0, "edge", distortion="ms_ssim")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        terms = objective(output, x, mask)
+    distortion = 1 - ms_ssim(x_hat * mask, x * mask, data_range=1.0).item()
+    assert 0.001 < distortion < 1 - ms_ssim(x_hat, x, data_range=1.0).item()
+    assert terms["distortion"].item() == pytest.approx(distortion, rel=1e-4)
+    assert terms["loss"].item() == pytest.approx(4 / side**2 + 10 * distortion, rel=1e-4)
+    terms["loss"].backward()
+    assert x_hat.grad[..., : side // 2].abs().max() > 0
+    assert not x_hat.grad[..., side // 2 :].any()
+
+
 def test_empty_masks_cost_rate_alone_and_give_no_nan(case):
     from models.objective import RateDistortion
 
@@ -101,6 +155,8 @@ def test_selectivity_is_psnr_inside_minus_outside(case):
         ({"lmbda": float("nan")}, "lmbda"),
         ({"lmbda": "x"}, "lmbda"),
         ({"region": "rim"}, "region"),
+        ({"distortion": "psnr"}, "distortion"),
+        ({"warmup": -1}, "warmup"),
     ],
 )
 def test_bad_settings_are_named(arguments, field):
