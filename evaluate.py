@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+import icm.config  # noqa: F401  (the resolver of the help text)
 from icm.errors import UserError
 from icm.overrides import advice
 from icm.report.sweep_report import SweepReport
@@ -34,8 +35,9 @@ def evaluate(cfg: DictConfig, directory: Path, sweep: Path | None = None):
         UserError: Something is missing or wrong; nothing has been measured.
     """
     from icm.evaluation.configured import run_configured
-    from icm.report.loggers import log_run
+    from icm.report.loggers import check_logger, log_run
 
+    check_logger(cfg)
     run, repeated = run_configured(cfg, directory, sweep)
     if not repeated:
         log_run(run, cfg, sweep)

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,10 +29,25 @@ class MaskedImages(Dataset):
     """Images of one split with their masks.
 
     ``dataset[index, epoch]`` is {"image": float32 (3, crop, crop) in [0, 1], "mask": float32 (1, crop, crop) of 0 and
-    1, "valid": the same, 0 in the padding of a picture smaller than the crop, "name": str}. With ``augment`` the crop
-    is random (after the optional resize, before the flip), otherwise the middle. An unreadable image is named in a
-    warning, counted in ``damaged``, and replaced by another one drawn at random. ``bare`` counts samples whose mask is
-    empty.
+    1, "valid": the same, 0 in the padding of a picture smaller than the crop, "name": str}. An unreadable image is
+    named in a warning and replaced by another one drawn at random.
+
+    Args:
+        folder: Where the images lie.
+        names: Their paths below it.
+        reader: Their masks.
+        crop: Side of the square crops, pixels.
+        seed: With epoch and index, all that a sample's randomness depends on.
+        augment: Random crops (after the optional resize, before the flip); otherwise the middle.
+        flip: Mirror half of the augmented samples.
+        scale: [low, high], the range of the random resize; None: none.
+        min_edge: Least share (below 1) or number (from 1 on) of set mask pixels of a random crop, as far as drawing it
+            again brings that (`transforms.random_crop`).
+
+    Attributes:
+        samples: How many were taken.
+        damaged: How many images were replaced.
+        bare: How many samples had an empty mask.
     """
 
     def __init__(
@@ -44,9 +60,11 @@ class MaskedImages(Dataset):
         augment: bool,
         flip: bool = True,
         scale: Sequence[float] | None = None,
+        min_edge: float = 0,
     ):
         self.folder, self.names, self.reader = folder, names, reader
         self.crop, self.seed, self.augment, self.flip = crop, seed, augment, flip
+        self.least = math.ceil(min_edge * crop**2 if min_edge < 1 else min_edge)
         self.scale = tuple(scale) if scale else None
         self.samples, self.damaged, self.bare = Counter(), Counter(), Counter()
 
@@ -82,7 +100,7 @@ class MaskedImages(Dataset):
         if self.augment:
             if self.scale:
                 image, mask = transforms.random_resize(image, mask, *self.scale, rng)
-            image, mask = transforms.random_crop(image, mask, self.crop, rng)
+            image, mask = transforms.random_crop(image, mask, self.crop, rng, self.least)
             if self.flip:
                 image, mask = transforms.random_flip(image, mask, rng)
         else:
@@ -174,16 +192,28 @@ class MaskedDataModule(pl.LightningDataModule):
 class CocoEdges(MaskedDataModule):
     """A COCO folder (``train2017``, ``val2017``, ``annotations``), or any folder of images.
 
-    path: the data set's folder.
-    masks: a ``masks`` option (`icm.masks.base.Masks`).
-    train, val: folders of images below ``path``, searched recursively. ``val=None`` holds ``val_images`` images of
-        ``train`` out of training, drawn by ``seed``.
-    annotations: COCO instance file, below ``path`` or absolute; ``{split}`` stands for the name of the split's folder.
-    crop, val_crop: sides of the square crops, pixels. ``flip``: mirror half of the samples. ``scale``: None or
-        [low, high], the range of the random resize before the crop.
-    val_images: how many images validation uses (the first by name, or those held out); None: all, or 5 % when held out.
+    Args:
+        path: The data set's folder.
+        masks: A ``masks`` option.
+        train: Folder of training images below ``path``, searched recursively.
+        val: That of validation; None holds ``val_images`` images of ``train`` out of training, drawn by ``seed``.
+        annotations: COCO instance file, below ``path`` or absolute; ``{split}`` stands for the split's folder.
+        crop: Side of the square training crops, pixels.
+        val_crop: That of validation.
+        flip: Mirror half of the samples.
+        scale: [low, high], the range of the random resize before the crop; None: none.
+        val_images: How many images validation uses (the first by name, or those held out); None: all, or 5 % when held
+            out.
+        min_edge: Least share (below 1) or number (from 1 on) of set mask pixels of a training crop: others are drawn
+            again a few times. 0: every crop is taken as it comes.
+        batch_size: Samples of one training batch of one process.
+        val_batch_size: That of validation.
+        workers: Processes that load.
+        seed: What the random choices depend on.
 
-    `DataError` when a folder is missing or holds no image; `MaskError` when masks are.
+    Raises:
+        DataError: an option is out of range; in `setup` also, a folder is missing or holds no image.
+        MaskError: in `setup`, the masks cannot be used.
     """
 
     def __init__(
@@ -198,6 +228,7 @@ class CocoEdges(MaskedDataModule):
         flip: bool = True,
         scale: Sequence[float] | None = None,
         val_images: int | None = None,
+        min_edge: float = 0,
         batch_size: int = 8,
         val_batch_size: int = 8,
         workers: int = 4,
@@ -209,6 +240,11 @@ class CocoEdges(MaskedDataModule):
                 raise DataError(f"data.{name}={value}: use the side of a crop in pixels, such as 256")
         if scale and not 0 < scale[0] <= scale[1]:
             raise DataError(f"data.scale={list(scale)}: use [low, high] with 0 < low <= high, such as [0.5, 1.0]")
+        if not isinstance(min_edge, int | float) or not 0 <= min_edge <= crop**2:
+            raise DataError(
+                f"data.min_edge={min_edge}: use a share below 1 or a number of pixels up to {crop**2}, 0 for any crop"
+            )
+        self.min_edge = min_edge
         self.path, self.masks, self.train, self.val, self.annotations = path, masks, train, val, annotations
         self.crop, self.val_crop, self.flip, self.scale, self.val_images = crop, val_crop, flip, scale, val_images
 
@@ -232,7 +268,8 @@ class CocoEdges(MaskedDataModule):
     def _dataset(self, split: Split, names: list[str], reader: MaskReader, augment: bool) -> MaskedImages:
         crop = self.crop if augment else self.val_crop
         log.info("%s: %d images for %s", split.folder, len(names), "training" if augment else "validation")
-        return MaskedImages(split.folder, names, reader, crop, self.seed, augment, self.flip, self.scale)
+        options = (self.flip, self.scale, self.min_edge)
+        return MaskedImages(split.folder, names, reader, crop, self.seed, augment, *options)
 
 
 def _hold_out(names: list[str], count: int | None, seed: int, folder: Path) -> tuple[list[str], list[str]]:

@@ -22,8 +22,8 @@ from datamodules.compose import Canvas, colour_change, fit, random_outline, rand
 from icm.download import cache_folder
 from icm.files import atomic_write
 from icm.images import read_image
-from icm.masks.annotations import rasterize
 from icm.masks.base import Masks
+from icm.masks.instances import rasterize
 from icm.splits import DataError
 
 PHOTOGRAPHS = (
@@ -63,6 +63,7 @@ class DemoEdges(CocoEdges):
         val_crop: int = 256,
         flip: bool = True,
         scale: Sequence[float] | None = None,
+        min_edge: float = 0,
         batch_size: int = 8,
         val_batch_size: int = 8,
         workers: int = 0,
@@ -82,6 +83,7 @@ class DemoEdges(CocoEdges):
             val_crop=val_crop,
             flip=flip,
             scale=scale,
+            min_edge=min_edge,
             batch_size=batch_size,
             val_batch_size=val_batch_size,
             workers=workers,

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 
 from icm.images import list_images, read_image
-from icm.masks.annotations import AnnotatedImage, load_instances
 from icm.masks.boundaries import at_least, read_boundaries
 from icm.masks.edges import MaskError, union_of_edges
+from icm.masks.instances import AnnotatedImage, load_instances
 from icm.splits import DataError
 
 # Folders of photographs; the data set's other folders are for evaluation and are never opened.

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import torch
 
+CROP_DRAWS = 10
+
 Pair = tuple[np.ndarray, np.ndarray]
 
 
@@ -27,12 +29,20 @@ def pad(image: np.ndarray, mask: np.ndarray, height: int, width: int) -> Pair:
     )
 
 
-def random_crop(image: np.ndarray, mask: np.ndarray, size: int, rng: np.random.Generator) -> Pair:
-    """A square of ``size`` pixels from a uniformly random place; smaller images are padded first (`pad`)."""
+def random_crop(image: np.ndarray, mask: np.ndarray, size: int, rng: np.random.Generator, least: int = 0) -> Pair:
+    """A square of ``size`` pixels from a uniformly random place; smaller images are padded first (`pad`).
+
+    A square with fewer than ``least`` set mask pixels is drawn again, at most `CROP_DRAWS` times in all; then the last
+    one is taken as it is.
+    """
     image, mask = pad(image, mask, size, size)
-    y = int(rng.integers(image.shape[0] - size + 1))
-    x = int(rng.integers(image.shape[1] - size + 1))
-    return image[y : y + size, x : x + size], mask[y : y + size, x : x + size]
+    for _ in range(CROP_DRAWS):
+        y = int(rng.integers(image.shape[0] - size + 1))
+        x = int(rng.integers(image.shape[1] - size + 1))
+        square = slice(y, y + size), slice(x, x + size)
+        if np.count_nonzero(mask[square]) >= least:
+            break
+    return image[square], mask[square]
 
 
 def centre_crop(image: np.ndarray, mask: np.ndarray, size: int) -> Pair:

@@ -21,26 +21,21 @@ from icm.report.points import collect_points
 
 DOCS = Path(__file__).resolve().parent
 SCENES = (0, 4, 9)
-COLUMNS = (
-    ("VVC QP 37", "vvc", {"qp": 37}),
-    ("SA-ICM control, mid", "sa_icm", {"variant": "control", "rate": "mid"}),
-    ("SA-ICM, mid", "sa_icm", {"variant": "edge", "rate": "mid"}),
-    ("SA-ICM, low", "sa_icm", {"variant": "edge", "rate": "low"}),
-)
+COLUMNS = ("vvc:37", "sa_icm:control:mid", "sa_icm:edge:mid", "sa_icm:edge:low")
 
 
 def scenes() -> Figure:
     """Three demo scenes and what each codec of `COLUMNS` makes of them, with the rate under each."""
-    makers = [(title, codecs.create(name, **options)) for title, name, options in COLUMNS]
+    makers = [codecs.at(point) for point in COLUMNS]
     images = [DemoFaces().images()[index].load() for index in SCENES]
     figure = Figure(figsize=(3 * (len(makers) + 1), 2.5 * len(images)), layout="constrained")
     axes = figure.subplots(len(images), len(makers) + 1)
     for number, (row, image) in enumerate(zip(axes, images, strict=True)):
         cells = [("original", image, "")]
-        for title, codec in makers:
+        for codec in makers:
             bitstream = codec.encode(image)
             rate = bits_per_pixel(payload_size(bitstream), *image.shape[:2])
-            cells.append((title, codecs.decode(bitstream), f"{rate:.3f} bpp"))
+            cells.append((codec.title, codecs.decode(bitstream), f"{rate:.3f} bpp"))
         for axis, (title, picture, rate) in zip(row, cells, strict=True):
             axis.imshow(picture)
             axis.set_axis_off()

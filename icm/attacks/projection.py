@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from icm.attacks.base import Attack, Maps
+from icm.attacks.base import Attack, Map, Maps
 
 STRENGTHS = 10.0 ** np.arange(-3, 5)
 """Strengths tried, in units of the mean squared singular value of the coded embeddings."""
@@ -30,7 +30,7 @@ class Projection(Attack):
         return Maps(lambda rows: correct(rows - coded_mean), lambda rows: rows - original_mean)
 
 
-def ridge(source: np.ndarray, target: np.ndarray, people: Sequence[str]):
+def ridge(source: np.ndarray, target: np.ndarray, people: Sequence[str]) -> Map:
     """The map x -> x + x B that minimises ||source + source B - target||^2 + strength ||B||^2.
 
     The strength is the one of `STRENGTHS` with the least squared error on people left out, each in turn, computed from

@@ -249,17 +249,25 @@ def check_image(image: Pixels) -> tuple[int, int]:
     return image.shape[0], image.shape[1]
 
 
-def whole_number(codec: str, field: str, value: object, low: int, high: int, meaning: str) -> int:
-    """``value`` as an int within [low, high].
+def number(codec: str, field: str, value: object, low: float, high: float, meaning: str = "a number") -> float:
+    """``value`` if it is a number within [low, high].
 
     Raises:
         CodecError: It is none; names ``codec.field``, the value and the range.
     """
-    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high or value != int(value):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
         raise CodecError(
-            f"codec.{field}={value}: {codec} takes {meaning} from {low} to {high}; choose one in that range"
+            f"codec.{field}={value}: {codec} takes {meaning} from {low:g} to {high:g}; choose one in that range"
         )
-    return int(value)
+    return value
+
+
+def whole_number(
+    codec: str, field: str, value: object, low: float, high: float, meaning: str = "a whole number"
+) -> int:
+    """``value`` as an int within [low, high]; raises as `number`, also for a fraction."""
+    fraction = isinstance(value, float) and not value.is_integer()
+    return int(number(codec, field, str(value) if fraction else value, low, high, meaning))
 
 
 def choice(codec: str, field: str, value: object, values: Sequence[str]) -> str:

@@ -37,8 +37,11 @@ def code(
     bitstream, png = (cache.get(kind, key) for kind in ("bitstream", "decoded"))
     if bitstream is not None and png is not None:
         return bitstream, _from_png(png)
-    bitstream = codec.encode(image, faces or ())
-    coded = codec.decode(bitstream)
+    try:
+        bitstream = codec.encode(image, faces or ())
+        coded = codec.decode(bitstream)
+    except OSError as error:  # no room for a temporary file
+        raise CodecError(f"{codec.name} could not work ({error.strerror or error}); free some space") from error
     if coded.shape != image.shape:
         raise CodecError(f"{codec.name} gave back an image of shape {coded.shape} for one of {image.shape}")
     cache.put("bitstream", key, bitstream)

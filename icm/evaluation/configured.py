@@ -52,5 +52,5 @@ def _check(cfg: DictConfig) -> None:
         raise UserError(f"workers={cfg.workers}: must be a whole number of at least 1, or null for all cores")
     if not cfg.cache:
         raise UserError(f"cache={cfg.cache}: name the folder for finished work, or leave it at its default")
-    if not cfg.task:
+    if not OmegaConf.select(cfg, "task"):
         raise UserError("task=[]: choose at least one task, such as task=faces")

@@ -18,7 +18,7 @@ from icm.evaluation.recognition import Face, curves, cut, detect, embed, measure
 from icm.evaluation.results import Row, crop_name
 from icm.evaluation.task import Context, Outcome
 from icm.faces.boxes import Box
-from icm.faces.detection import Detector
+from icm.faces.detection import DeepFaceDetector, Detector
 from icm.faces.embedding import Embedder
 from icm.faces.people import different_people, picture_hash
 from icm.faces.sources import SourceImage
@@ -65,8 +65,10 @@ class FacesTask:
         if not self.embedders:
             raise UserError("embedder: none of them can work here; run: python -m icm download weights")
         self.attacks = list(attacks.values())
-        self.detectability, self.scores = detectability, scores
-        self.parameters: dict[str, Any] = {"detectability": detectability, "scores": scores}
+        # Boxes that labels tell of, or the whole picture, are found again in any picture.
+        self.detectability = detectability and isinstance(detector, DeepFaceDetector)
+        self.scores = scores
+        self.parameters: dict[str, Any] = {"detectability": self.detectability, "scores": scores}
         self._boxes: dict[str, tuple[str, list[Box]]] = {}
         self._hashes: dict[str, np.ndarray] = {}
         self._faces: list[Face] = []
@@ -118,6 +120,8 @@ class FacesTask:
         splits: dict[str, Any] = {}
         for embedder in self.embedders:
             outcome.summary["titles"][embedder.name] = embedder.title
+            if embedder.align and (blind := sum(face.box.eyes is None for face in self._faces)):
+                outcome.summary["notes"].append(f"{embedder.title}: {blind} faces without eyes are not aligned")
             originals = self._embed([face.crops(embedder.align)[0] for face in self._faces], embedder)
             strangers = self._strangers(originals, embedder, outcome.summary["notes"])
             for attack in self.attacks:

@@ -103,11 +103,11 @@ class Job:
         for source in _progress(images, len(images), f"{self.codec.title} | {', '.join(t.name for t in self.tasks)}"):
             try:
                 image = source.load()
+                digest = image_hash(image)
+                reasons = {task: task.concerns(source, image, digest) for task in self.tasks}
             except ImageError as error:
                 skipped.append({"image": source.name, "reason": printable(error)})
                 continue
-            digest = image_hash(image)
-            reasons = {task: task.concerns(source, image, digest) for task in self.tasks}
             if wanted := tuple(task for task, reason in reasons.items() if not reason):
                 chosen.append(Picture(source, digest, wanted))
             else:

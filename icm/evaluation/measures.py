@@ -13,9 +13,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from icm.metrics import privacy
+from icm.metrics.boundaries import boundary_counts
 from icm.metrics.identification import Ranks, rank, rank_rate
 from icm.metrics.linkability import linkability_statistic
-from icm.metrics.quality import psnr
+from icm.metrics.quality import ms_ssim, psnr
 from icm.metrics.scores import Pairs, select_pairs
 from icm.metrics.statistics import Estimate, bootstrap_mean_ci
 from icm.metrics.verification import AUC, EER, Statistic, Trials, fnmr_at_fmr, rate_above, rate_at_fmr, trials
@@ -95,7 +96,7 @@ class Measure:
             over images. ``images``: a value for every picture. ``pairs``: the estimate itself, or the
             `icm.metrics.verification.Statistic` to take it by. ``boxes``: the estimate, from boxes found again.
         compute: Takes what its task has found: `FaceEvidence` for faces and pairs, (original, coded) for coding,
-            `icm.metrics.detectability.Detectability` for boxes.
+            `icm.metrics.detectability.Detectability` for boxes, (original, coded, mask or None) for other tasks.
         limits: Columns of the interval in table.csv; by default KEY_low and KEY_high.
         headline: Whether it is shown where there is room for few: on the terminal.
     """
@@ -161,6 +162,19 @@ def _pairs(
     return Measure(
         key, title, title, direction, 3, caption, task="faces", of="pairs", compute=compute, headline=headline
     )
+
+
+def _boundary_f(region: str, original: np.ndarray, coded: np.ndarray, mask: np.ndarray | None) -> float | None:
+    found = boundary_counts(original, coded, mask).get(region)
+    return None if found is None else found.f_measure
+
+
+def _psnr(inside: bool, original: np.ndarray, coded: np.ndarray, mask: np.ndarray | None) -> float | None:
+    return None if mask is None else psnr(original, coded, (mask != 0) == inside)
+
+
+def _ms_ssim(original: np.ndarray, coded: np.ndarray, mask: np.ndarray | None) -> float | None:
+    return ms_ssim(original, coded)
 
 
 MEASURES: tuple[Measure, ...] = (
@@ -232,6 +246,32 @@ MEASURES: tuple[Measure, ...] = (
         "detection_ap", "face detection AP", "AP at IoU 0.5", "lower is private", 3,
         "Average precision of the boxes found in the coded picture against those of the original.",
         task="faces", of="boxes", compute=attrgetter("average_precision"),
+    ),
+    Measure(
+        "boundary_f", "boundary F", "boundary F", "higher is useful", 3,
+        "Boundary F-measure of the coded picture's edges against the original's, mean over images (BSDS tolerance).",
+        task="edges", of="images", compute=partial(_boundary_f, "all"), headline=True,
+    ),
+    *(
+        Measure(
+            f"boundary_f_{where}", f"boundary F {where} outlines", "boundary F", "higher is useful", 3,
+            f"The same for edges {where} the outlines of annotated objects.",
+            task="edges", of="images", compute=partial(_boundary_f, where), headline=where == "inside",
+        )
+        for where in ("inside", "outside")
+    ),
+    Measure(
+        "ms_ssim", "MS-SSIM", "MS-SSIM", "higher is useful", 4,
+        "Multi-scale structural similarity, mean over images of at least 161 pixels a side.",
+        task="quality", of="images", compute=_ms_ssim,
+    ),
+    *(
+        Measure(
+            f"psnr_{where}", f"PSNR {where} outlines", "PSNR (dB)", "higher is useful", 2,
+            f"PSNR of the pixels {where} the outlines of annotated objects, mean over images.",
+            task="quality", of="images", compute=partial(_psnr, where == "inside"),
+        )
+        for where in ("inside", "outside")
     ),
 )  # fmt: skip
 

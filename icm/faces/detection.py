@@ -11,6 +11,7 @@ from icm.errors import UserError
 from icm.faces import weights
 from icm.faces.boxes import Box, KnownFace
 from icm.faces.deepface_setup import import_deepface, load_triton, quiet, versions
+from icm.images import ImageError
 from icm.parts import Part
 from icm.preflight import Problem
 
@@ -217,7 +218,7 @@ class LabelledBoxes:
             known: What labels tell of it.
 
         Raises:
-            DetectionError: A box lies outside the picture.
+            ImageError: A box lies outside the picture.
         """
         height, width = image.shape[:2]
         boxes = []
@@ -226,9 +227,7 @@ class LabelledBoxes:
             right, bottom = min(width, face.x + face.width), min(height, face.y + face.height)
             if right <= left or bottom <= top:
                 box = f"{face.x},{face.y},{face.width},{face.height}"
-                raise DetectionError(
-                    f"the labels' box {box} lies outside this picture of {width}x{height}; mend the row"
-                )
+                raise ImageError(f"the labels' box {box} lies outside this picture of {width}x{height}; mend the row")
             boxes.append(Box(left, top, right - left, bottom - top, 1.0))
         return sorted(boxes, key=lambda box: (box.x, box.y, box.width, box.height))
 

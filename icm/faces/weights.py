@@ -11,7 +11,7 @@ from pathlib import Path
 
 from icm.download import DownloadError, download
 from icm.errors import UserError
-from icm.files import atomic_write, file_sha256
+from icm.files import WriteError, atomic_write, file_sha256
 from icm.preflight import Problem
 
 _RELEASES = "https://github.com/serengil/deepface_models/releases/download/v1.0"
@@ -159,10 +159,8 @@ def install(name: str) -> Path:
     if not path.is_file() and (source := _packaged(name)) is not None:
         try:
             atomic_write(path, source.read_bytes())
-        except OSError as error:
-            raise WeightsError(
-                f"{path}: cannot be written ({error.strerror}); set DEEPFACE_HOME to a folder you can write to"
-            ) from error
+        except WriteError as error:
+            raise WeightsError(f"{error}: set DEEPFACE_HOME to a folder you can write to") from error
     return path
 
 

@@ -22,7 +22,7 @@ def read_edges(path: Path, origin: str) -> np.ndarray | None:
     """
     try:
         with Image.open(io.BytesIO(path.read_bytes())) as picture:
-            edges, mark = np.asarray(picture), picture.text[_KEY]
+            edges, mark = np.asarray(picture), picture.info[_KEY]
     except Exception:  # Pillow raises nearly any type on damaged bytes
         return None
     return edges.view(np.uint8) if edges.dtype == bool and mark == _mark(edges, origin) else None
@@ -37,7 +37,7 @@ def write_edges(path: Path, edges: np.ndarray, origin: str) -> None:
         origin: Tells what they were derived from; one line.
 
     Raises:
-        OSError: it cannot be written.
+        WriteError: It cannot be written.
     """
     info, buffer = PngInfo(), io.BytesIO()
     info.add_text(_KEY, _mark(edges, origin))
@@ -46,4 +46,4 @@ def write_edges(path: Path, edges: np.ndarray, origin: str) -> None:
 
 
 def _mark(edges: np.ndarray, origin: str) -> str:
-    return f"{VERSION} {origin} {zlib.crc32(np.packbits(edges)):08x}"
+    return f"{VERSION} {origin} {zlib.crc32(np.packbits(edges).tobytes()):08x}"

@@ -10,10 +10,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from icm.masks.annotations import rasterize
 from icm.masks.base import Outcome, Region
 from icm.masks.edge_pictures import read_edges, write_edges
 from icm.masks.edges import MaskError, check_dilation, dilate, union_of_edges
+from icm.masks.instances import rasterize
 from icm.masks.make import Task, make_on
 from icm.masks.sam_generator import SamSettings, above, load_sam, resolve_checkpoint
 from icm.masks.sam_weights import published

@@ -144,12 +144,14 @@ def resolve_checkpoint(model: str, path: str | None) -> tuple[Path, str]:
             remedy = f"Fetch the published one with: python -m icm download sam {model}"
             check([Problem(f"masks.checkpoint={path} is missing", remedy)])
         return found, file_sha256(found)
-    found = find_checkpoint(model)
-    if isinstance(found, Problem):
+    here = find_checkpoint(model)
+    if isinstance(here, Problem):
         try:
             found = fetch_checkpoint(model)
         except DownloadError as error:
-            check([Problem(f"{found.what}, and it could not be downloaded ({error})", found.remedy)])
+            check([Problem(f"{here.what}, and it could not be downloaded ({error})", here.remedy)])
+    else:
+        found = here
     digest = file_sha256(found)
     if digest != expected:
         raise MaskError(

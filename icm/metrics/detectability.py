@@ -60,8 +60,8 @@ def detectability(
     recalled = np.repeat((found / np.maximum(faces, 1)), faces)  # a picture's share, once for each of its faces
     owner = np.repeat(np.arange(len(faces)), faces)
     units = int((faces > 0).sum())
-    low, high = bootstrap_mean_ci(recalled, owner.tolist(), seed, resamples)
-    if low is not None:
+    low, high = bootstrap_mean_ci(recalled.tolist(), owner.tolist(), seed, resamples)
+    if low is not None and high is not None:
         low, high = widened(low, high, units)
     recall = Estimate(float(found.sum() / faces.sum()), low, high, int(faces.sum()), units)
     value = average_precision(hit, np.ones(len(hit)), int(faces.sum()))

@@ -25,8 +25,8 @@ def local_linkability(
         (bins + 1,) edges of the bins and (bins,) D in each; D is 1 where no impostor scores and 0 in empty bins.
     """
     edges = bin_edges(genuine, impostor, bins)
-    shares = [np.histogram(side, edges)[0] / len(side) for side in (genuine, impostor)]
-    return edges, _local(*shares, omega)
+    genuine_share, impostor_share = (np.histogram(side, edges)[0] / len(side) for side in (genuine, impostor))
+    return edges, _local(genuine_share, impostor_share, omega)
 
 
 def linkability(genuine: np.ndarray, impostor: np.ndarray, omega: float = 1.0, bins: int | None = None) -> float:

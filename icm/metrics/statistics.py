@@ -18,7 +18,7 @@ _BLOCK = 1 << 18  # indices drawn at once
 
 
 def bootstrap_mean_ci(
-    values: Sequence[float],
+    values: Sequence[float] | Floats,
     clusters: Sequence[Hashable] | None = None,
     seed: int = 0,
     resamples: int = 2000,
@@ -48,7 +48,12 @@ def bootstrap_means(
     seed: int = 0,
     resamples: int = 2000,
 ) -> Floats | None:
-    """The (resamples,) means behind `bootstrap_mean_ci`; None with a single cluster or value."""
+    """The mean of ``values`` in every resample of whole clusters: arguments and errors as `bootstrap_mean_ci`.
+
+    Returns:
+        (resamples,), or None with a single cluster. The clusters drawn depend on their number and the seed alone, so
+        that values of the same faces under two codecs can be compared resample by resample.
+    """
     sums, counts = _cluster_sums(values, clusters)
     if len(sums) < 2:
         return None
@@ -148,18 +153,32 @@ def paired_difference(
     if levels.size == 0 or not levels[0] <= bpp_a <= levels[-1]:
         span = f"{levels[0]:.3f} to {levels[-1]:.3f}" if levels.size else "no"
         return PairedDifference(bpp_a, first.size, None, None, f"{bpp_a:.3f} bpp is outside the other's {span} bpp")
-    merged = np.stack([curve[rates == level].mean(axis=0) for level in levels])
-    upper = min(max(int(np.searchsorted(levels, bpp_a)), 1), levels.size - 1)
-    if levels.size == 1:
-        second = merged[0]
-    else:
-        low, high = np.log(levels[upper - 1]), np.log(levels[upper])
-        weight = (np.log(bpp_a) - low) / (high - low)
-        second = (1 - weight) * merged[upper - 1] + weight * merged[upper]
+    second = at_rate(bpp_a, rates, curve)
     differences = first - second
     low_limit, high_limit = bootstrap_mean_ci(differences, clusters, seed, resamples)
     interval = None if low_limit is None or high_limit is None else (low_limit, high_limit)
     return PairedDifference(bpp_a, first.size, float(differences.mean()), interval)
+
+
+def at_rate(bpp: float, rates: Floats, rows: Floats) -> Floats:
+    """What a curve has at a rate on it, linearly in log(bpp) between its neighbouring points.
+
+    Args:
+        bpp: From the lowest to the highest of ``rates``.
+        rates: (points,) bits per pixel, > 0, in any order; points of equal rate are averaged.
+        rows: (points, ...) what was measured at each.
+
+    Returns:
+        (...), a row.
+    """
+    levels = np.unique(rates)
+    merged = np.stack([rows[rates == level].mean(axis=0) for level in levels])
+    if levels.size == 1:
+        return np.asarray(merged[0])
+    upper = min(max(int(np.searchsorted(levels, bpp)), 1), levels.size - 1)
+    low, high = np.log(levels[upper - 1]), np.log(levels[upper])
+    weight = (np.log(bpp) - low) / (high - low)
+    return np.asarray((1 - weight) * merged[upper - 1] + weight * merged[upper])
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from icm.evaluation.measures import Measure, Subject
 from icm.metrics.statistics import PairedDifference, paired_difference
+from icm.report.equal_rate import RateCurve
 from icm.report.points import Point, measures_of, series_of
 
 
@@ -25,6 +26,10 @@ class Comparison:
     def first(self) -> tuple[Measure, Subject]:
         """The first measure and subject that has a number."""
         return next(key for key, found in self.differences.items() if found.difference is not None)
+
+    def of(self, measure: Measure) -> bool:
+        """Whether the two could be compared by a measure."""
+        return any(key[0] == measure and found.difference is not None for key, found in self.differences.items())
 
 
 def compare(points: Sequence[Point]) -> list[Comparison]:
@@ -59,7 +64,7 @@ def _baseline_rank(point: Point) -> int:
 def _compare(point: Point, other: str, curve: list[Point]) -> Comparison:
     differences = {}
     for measure, subjects in measures_of([point]).items():
-        if measure.of != "faces":
+        if measure.of == "images":
             continue
         for subject in subjects:
             measured = [member for member in curve if member.estimate(measure.key, subject)]
@@ -69,6 +74,11 @@ def _compare(point: Point, other: str, curve: list[Point]) -> Comparison:
 
 
 def _difference(point: Point, measured: list[Point], measure: Measure, subject: Subject) -> PairedDifference:
+    if measure.of == "pairs":
+        own_curve, other_curve = (RateCurve(tuple(found), measure, subject) for found in ([point], measured))
+        if other_curve.covers(point.bpp):
+            return own_curve.minus(other_curve, point.bpp)
+        return PairedDifference(point.bpp, 0, None, None, f"{point.bpp:.3f} bpp is outside the other's rates")
     own = point.scores(measure.key, subject)
     others = [member.scores(measure.key, subject) for member in measured]
     faces = [key for key in own if all(key in scores for scores in others)]

@@ -1,42 +1,48 @@
-"""Curves, spreads and strips of face crops with matplotlib.
+"""Curves, spreads and strips of face crops with matplotlib, for papers and pages.
 
 Every function returns a `matplotlib.figure.Figure` and keeps no global state; `save` and `svg_text` give the same
-bytes for the same runs. Text is drawn in `INK` and `MUTED`, lines of the axes in `GRID`, and nothing else in these
-colours, so that a page can recolour them for its own background.
+bytes for the same runs. Codecs are told apart by colour (after Okabe and Ito, "Color Universal Design", 2008, with the
+contrast that white and black pages need), by marker and by line, so that a figure reads in grey as well. Text is drawn
+in `INK` and `MUTED`, lines of the axes in `GRID`, and nothing else in these colours, so that a page can recolour them.
 """
 
 import io
+import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from icm.evaluation.measures import Estimate, Measure, Subject
+from icm.evaluation.measures import Measure, Subject
 from icm.files import atomic_write
+from icm.report.labels import Label, place_labels
 from icm.report.points import FaceKey, Point, measures_of, series_of, subject_title
 
-INK, MUTED, GRID = "#1c2127", "#6a737e", "#d9dde2"
-# Mid-tones that keep their contrast on white and on near-black; codecs keep theirs from figure to figure.
-COLORS = {
-    "vvc": "#2f74d8", "sa_icm": "#e0561c", "jpeg": "#b08207", "hevc": "#0f9393", "av1": "#3f9142", "webp": "#c4336c",
-    "jpeg2000": "#8a6d4d", "avif": "#6d5fd6", "jxl": "#4b8b9e",
-}  # fmt: skip
-SPARE_COLORS = ("#9a4fc4", "#7d8590", "#c76a6a", "#5f9c2f", "#b35c9e", "#4f6fae")
+INK, MUTED, GRID = "#1c2127", "#5b646e", "#d9dde2"
+PALETTE = ("#0072b2", "#d55e00", "#ad7400", "#009e73", "#2e8fc9", "#c2628f", "#7a5fc0", "#857700", "#777777")
+COLORS = dict(zip(("vvc", "sa_icm", "jpeg", "hevc", "av1", "webp", "avif", "jpeg2000", "jxl"), PALETTE, strict=True))
 MARKERS = "osD^vP*X"
-RATE_TICKS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5)
+DASHES = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))
+RATE_TICKS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 24)
+# Inches: a column and a page of a two-column paper.
+WIDTHS = {"column": 3.4, "page": 7.0}
+SIZE, SMALL = 8.0, 6.5
 STYLE = {
     "svg.hashsalt": "icm",
-    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
     "font.family": "DejaVu Sans",
-    "font.size": 9.5,
+    "font.size": SIZE,
     "text.color": INK,
-    "axes.labelcolor": MUTED,
+    "axes.labelcolor": INK,
     "axes.edgecolor": GRID,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
     "xtick.labelcolor": MUTED,
     "ytick.labelcolor": MUTED,
     "xtick.color": GRID,
     "ytick.color": GRID,
     "grid.color": GRID,
-    "grid.linewidth": 0.7,
+    "grid.linewidth": 0.5,
     "savefig.facecolor": "none",
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -44,10 +50,12 @@ STYLE = {
 
 
 def series_colors(points: Sequence[Point]) -> dict[str, str]:
-    """A colour for every series: the codec's own, or a spare one for further series of the same codec."""
-    spare = list(SPARE_COLORS)
+    """A colour for every series: the codec's own, or one that no codec here has for its further series."""
     colors: dict[str, str] = {}
-    for name, members in series_of(points).items():
+    series = series_of(points)
+    own = {COLORS.get(members[0].codec) for members in series.values()}
+    spare = [color for color in PALETTE if color not in own] or list(PALETTE)
+    for name, members in series.items():
         color = COLORS.get(members[0].codec)
         if color is None or color in colors.values():
             color = spare[0]
@@ -56,157 +64,256 @@ def series_colors(points: Sequence[Point]) -> dict[str, str]:
     return colors
 
 
+def series_looks(points: Sequence[Point]) -> dict[str, tuple[str, str, tuple[float, ...]]]:
+    """Colour, marker and dashes of every series."""
+    colors = series_colors(points)
+    return {name: (color, MARKERS[index % len(MARKERS)], DASHES[index % len(DASHES)])
+            for index, (name, color) in enumerate(colors.items())}  # fmt: skip
+
+
 def _figure(width: float, height: float, rows: int = 1, columns: int = 1):
     """A figure of inches with its (rows, columns) axes, drawn with this module's style."""
     import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
         axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.grid(axis="y")
+        axis.set_axisbelow(True)
+        axis.margins(y=0.1)
+        axis.tick_params(length=3, labelsize=SIZE - 0.5)
     return figure, axes
 
 
-def _tidy(axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y")
-    axes.set_axisbelow(True)
-    axes.margins(y=0.1)
-    axes.tick_params(length=3)
+def _fix_ticks(axis) -> None:
+    """Keep the ticks that are seen: matplotlib makes, and hides, some beyond the ends."""
+    low, high = sorted(axis.get_view_interval())
+    axis.set_ticks([tick for tick in axis.get_ticklocs() if low <= tick <= high])
 
 
 def _title(axes, text: str) -> None:
-    axes.set_title(text, loc="left", fontsize=10.5, fontweight="bold", color=INK)
+    axes.set_title(text, loc="left", fontsize=SIZE + 0.5, fontweight="bold", color=INK)
 
 
-def measure_figure(points: Sequence[Point], measure: Measure, subject: Subject):
-    """A measure of one subject against bpp: a line per codec, 95 % bars, points labelled."""
-    figure, axes = _figure(4.8, 3.5)
-    _draw_measure(axes[0][0], points, measure, subject)
-    return figure
+# Curves --------------------------------------------------------------------------------------------------------------
 
 
-def overview_figure(points: Sequence[Point], measure: Measure):
-    """The curves of every subject of a measure in one figure, three to a row."""
-    subjects = measures_of(points)[measure]
-    columns = min(3, len(subjects))
-    rows = -(-len(subjects) // columns)
-    figure, axes = _figure(4.6 * columns, 3.4 * rows, rows, columns)
-    for axis, subject in zip(axes.flat, subjects, strict=False):
-        _draw_measure(axis, points, measure, subject)
-    for axis in axes.flat[len(subjects) :]:
+def measure_figure(points: Sequence[Point], measure: Measure, subject: Subject, width: str = "column"):
+    """A measure of one subject against bpp: a line per codec, 95 % bars, points labelled where there is room."""
+    return _panels(points, [(measure, subject)], width)
+
+
+def overview_figure(points: Sequence[Point], measure: Measure, width: str = "page"):
+    """The curves of every subject of a measure in one figure."""
+    return _panels(points, [(measure, subject) for subject in measures_of(points)[measure]], width)
+
+
+def _panels(points: Sequence[Point], shown: Sequence[tuple[Measure, Subject]], width: str):
+    columns = min(len(shown), 1 if width == "column" else 3)
+    rows = -(-len(shown) // columns)
+    figure, axes = _figure(WIDTHS[width], (2.5 if columns == 1 else 2.1) * rows + 0.3, rows, columns)
+    for axis in axes.flat[len(shown) :]:
         axis.set_visible(False)
+    drawn = [(axis, *_draw_rates(axis, points, *which)) for axis, which in zip(axes.flat, shown, strict=False)]
+    _legend(figure, points, [point for _, found, _ in drawn for point in found])
+    figure.draw_without_rendering()
+    for axis, found, value in drawn:
+        _label_points(axis, points, [p for p in found if not p.is_ceiling], lambda point: point.bpp, value)
     return figure
 
 
-def _draw_measure(axes, points: Sequence[Point], measure: Measure, subject: Subject) -> None:
-    _draw_curves(axes, points, {point.title: point.estimate(measure.key, subject) for point in points})
-    _title(axes, subject_title(points, subject) or "Picture quality")
-    axes.set_ylabel(measure.axis)
+Value = Callable[[Point], float]
 
 
-def _draw_curves(axes, points: Sequence[Point], estimates: Mapping[str, Estimate | None]) -> None:
-    def value(point: Point) -> float | None:
-        found = estimates[point.title]
-        return None if found is None else found.value
+def _draw_rates(axes, points: Sequence[Point], measure: Measure, subject: Subject) -> tuple[list[Point], Value]:
+    """Draw the curves of a panel; the points that are on it, and their heights."""
 
-    def limits(point: Point) -> tuple[float, float] | None:
-        return estimates[point.title].interval
+    def value(point: Point) -> float:
+        return point.estimates[measure.key, subject].value
 
-    colors = series_colors(points)
-    shown = [point for point in points if value(point) is not None]
-    series = series_of([point for point in shown if not point.is_ceiling])
-    lines = {name: [(point.bpp, value(point)) for point in members] for name, members in series.items()}
-    ends = []
-    for index, (name, members) in enumerate(series.items()):
+    looks = series_looks(points)
+    having = [point for point in points if _value(point, measure, subject) is not None]
+    coded = [point for point in having if not point.is_ceiling]
+    for name, members in series_of(coded).items():
+        color, marker, dashes = looks[name]
         rates, heights = [point.bpp for point in members], [value(point) for point in members]
-        color, marker = colors[name], MARKERS[index % len(MARKERS)]
-        bars = [limits(point) or (height, height) for point, height in zip(members, heights, strict=True)]
+        limits = [point.estimates[measure.key, subject].interval for point in members]
+        bars = [limit or (height, height) for limit, height in zip(limits, heights, strict=True)]
         below = [max(0.0, height - low) for height, (low, _) in zip(heights, bars, strict=True)]
         above = [max(0.0, high - height) for height, (_, high) in zip(heights, bars, strict=True)]
-        axes.errorbar(rates, heights, yerr=[below, above], color=color, marker=marker, markersize=5, linewidth=1.8,
-                      elinewidth=1.1, capsize=2.5)  # fmt: skip
-        if len(rates) > 1:
-            axes.fill_between(rates, [low for low, _ in bars], [high for _, high in bars], color=color, alpha=0.1,
-                              linewidth=0)  # fmt: skip
-        for position, point in enumerate(members):
-            # The kind of number once for each curve ("QP 37"), then the numbers alone.
-            text = point.short if position == len(members) - 1 else point.short.split(" ")[-1]
-            text = text.replace("quality", "q")
-            # Curves rise, so right below and left above a point are free of its own line.
-            below_others = _nearest_is_above(
-                point.bpp, value(point), [lines[other] for other in lines if other != name]
-            )
-            offset, side = ((4, -11), "left") if below_others else ((-4, 5), "right")
-            axes.annotate(text, (point.bpp, value(point)), xytext=offset, ha=side, fontsize=7.5,
-                          textcoords="offset points", color=color)  # fmt: skip
-        ends.append((name, rates[0], heights[0], color))
-    ceilings = [point for point in shown if point.is_ceiling]
-    for point in ceilings:
-        axes.axhline(value(point), color=colors[point.series], linewidth=1, linestyle=(0, (4, 3)))
-        ends.append((point.series, None, value(point), colors[point.series]))
-    _rate_axis(axes, [point.bpp for point in shown if not point.is_ceiling])
-    _tidy(axes)
-    _label_ends(axes, ends)
+        axes.errorbar(rates, heights, yerr=[below, above], fmt="none", ecolor=color, elinewidth=0.8, capsize=1.8)
+        axes.plot(rates, heights, color=color, marker=marker, dashes=dashes or (1, 0), **_LINE)
+    for point in having:
+        if point.is_ceiling:
+            color, _, dashes = looks[point.series]
+            axes.axhline(value(point), color=color, linewidth=0.9, dashes=dashes or (4, 3))
+    _rate_axis(axes, [point.bpp for point in coded])
+    _fix_ticks(axes.yaxis)
+    axes.set_ylabel(measure.axis)
+    _title(axes, subject_title(points, subject) or measure.title)
+    return having, value
 
 
-def _nearest_is_above(bpp: float, height: float, others: list[list[tuple[float, float]]]) -> bool:
-    """Whether the curve nearest to a dot passes above it; also true where there is no other curve."""
-    import numpy as np
+_LINE = {"markersize": 4, "linewidth": 1.3, "markeredgewidth": 0.6, "markeredgecolor": "white"}
 
-    gaps = []
-    for curve in others:
-        rates, heights = zip(*sorted(curve), strict=True)
-        gaps.append(float(np.interp(np.log(bpp), np.log(rates), heights)) - height)
-    return not gaps or min(gaps, key=abs) > 0
+
+def _value(point: Point, measure: Measure, subject: Subject) -> float | None:
+    found = point.estimate(measure.key, subject)
+    return None if found is None else found.value
 
 
 def _rate_axis(axes, rates: list[float]) -> None:
-    """A logarithmic bpp axis with plain numbers and room at the right for the names of the curves."""
+    """A logarithmic bpp axis with plain numbers."""
     axes.set_xlabel("bits per pixel")
     if not rates:
         axes.set_xticks([])
         axes.set_xlim(0.1, 1)
         return
-    margin = max(1.12, (max(rates) / min(rates)) ** 0.1)
+    margin = max(1.12, (max(rates) / min(rates)) ** 0.08)
     low, high = min(rates) / margin, max(rates) * margin
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     ticks = [tick for tick in RATE_TICKS if low <= tick <= high] or [round(rates[0], 3)]
+    # Ticks that are close on this axis would run into each other.
+    while len(ticks) > 5:
+        ticks = ticks[::2]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_xticks([], minor=True)
 
 
-def _label_ends(axes, ends: list[tuple[str, float | None, float, str]]) -> None:
-    """Write the name of every curve right of the axes, beside its end, moved apart where they would overlap."""
-    low, high = axes.get_ylim()
-    height = axes.figure.get_size_inches()[1] / max(1, axes.get_gridspec().nrows) * 0.72
-    gap = 11.5 / 72 / height * (high - low)
-    ordered = sorted(ends, key=lambda end: end[2])
-    heights = spread([end[2] for end in ordered], gap)
-    for (name, _, at, color), y in zip(ordered, heights, strict=True):
-        line = {"arrowstyle": "-", "color": color, "linewidth": 0.6, "alpha": 0.6, "shrinkA": 0, "shrinkB": 0}
-        axes.annotate(name, (1.0, at), xytext=(1.03, (y - low) / (high - low)), xycoords=axes.get_yaxis_transform(),
-                      textcoords="axes fraction", color=color, fontsize=8.5, fontweight="bold", va="center",
-                      arrowprops=line, annotation_clip=False)  # fmt: skip
+def _legend(figure, points: Sequence[Point], shown: Sequence[Point]) -> None:
+    """The series of the points shown below the axes, in as many columns as the width takes."""
+    from matplotlib.lines import Line2D
+
+    looks = series_looks(points)
+    names = list(dict.fromkeys(point.series for point in points if point in shown))
+    coded = {point.series for point in shown if not point.is_ceiling}
+    handles = []
+    for name in names:
+        color, marker, dashes = looks[name]
+        handles.append(Line2D([], [], color=color, marker=marker if name in coded else "", **_LINE))
+        handles[-1].set_dashes(dashes or ((1, 0) if name in coded else (4, 3)))
+    wide = [textwrap.shorten(name, 44, placeholder="...") for name in names]
+    room = figure.get_figwidth() * 72 / (0.62 * (SIZE - 0.5))
+    columns = max(1, int(room // (max(map(len, wide), default=1) + 7)))
+    figure.legend(handles, wide, loc="outside lower left", ncols=min(columns, max(1, len(names))), handlelength=2.4,
+                  frameon=False, fontsize=SIZE - 0.5)  # fmt: skip
 
 
-def spread(positions: Sequence[float], gap: float) -> list[float]:
-    """Ascending positions moved as little as a single pass of merging allows, so that neighbours are ``gap`` apart."""
-    groups: list[list[float]] = []
-    for position in positions:
-        groups.append([position])
-        while len(groups) > 1 and _top(groups[-2], gap) + gap > _bottom(groups[-1], gap):
-            groups[-2:] = [groups[-2] + groups[-1]]
-    return [_bottom(group, gap) + index * gap for group in groups for index in range(len(group))]
+def _label_points(axes, points: Sequence[Point], shown: Sequence[Point], x: Value, y: Value) -> None:
+    """The kind of number once for each curve ("QP 37"), then the numbers alone."""
+    colors = series_colors(points)
+    labels, curves = [], []
+    for name, members in series_of(shown).items():
+        curves.append([(x(point), y(point)) for point in members])
+        for point in reversed(members):
+            text = (point.short if point is members[-1] else point.short.split(" ")[-1]).replace("quality", "q")
+            labels.append(Label(x(point), y(point), text, colors[name]))
+    place_labels(axes, labels, curves, SMALL)
 
 
-def _bottom(group: list[float], gap: float) -> float:
-    return sum(group) / len(group) - gap * (len(group) - 1) / 2
+def trade_off_figure(
+    points: Sequence[Point],
+    privacy: tuple[Measure, Subject],
+    utility: tuple[Measure, Subject],
+    front: Sequence[Point],
+    width: str = "column",
+):
+    """Privacy against utility: a line per codec, and the Pareto front over all of them.
+
+    Args:
+        points: What to draw; those without either number are left out.
+        privacy, utility: Measure and subject of the vertical and the horizontal axis.
+        front: The points of the front (`icm.report.equal_rate.pareto_front`).
+    """
+    shown = [
+        point
+        for point in points
+        if not point.is_ceiling and None not in (_value(point, *privacy), _value(point, *utility))
+    ]
+    figure, ((axes,),) = _figure(WIDTHS[width], 2.8)
+
+    def x(point: Point) -> float:
+        return point.estimates[utility[0].key, utility[1]].value
+
+    def y(point: Point) -> float:
+        return point.estimates[privacy[0].key, privacy[1]].value
+
+    for name, members in series_of(shown).items():
+        color, marker, dashes = series_looks(points)[name]
+        axes.plot([x(point) for point in members], [y(point) for point in members], color=color, marker=marker,
+                  dashes=dashes or (1, 0), **_LINE)  # fmt: skip
+    ordered = sorted(front, key=x)
+    axes.plot([x(point) for point in ordered], [y(point) for point in ordered], color=INK, linewidth=3.5, alpha=0.15,
+              drawstyle="steps-pre",
+              solid_capstyle="round", zorder=1)  # fmt: skip
+    axes.set_xlabel(utility[0].axis)
+    axes.set_ylabel(privacy[0].axis)
+    _title(axes, subject_title(points, privacy[1]) or privacy[0].title)
+    axes.margins(x=0.08)
+    _fix_ticks(axes.xaxis)
+    _fix_ticks(axes.yaxis)
+    _legend(figure, points, shown)
+    figure.draw_without_rendering()
+    _label_points(axes, points, shown, x, y)
+    return figure
 
 
-def _top(group: list[float], gap: float) -> float:
-    return sum(group) / len(group) + gap * (len(group) - 1) / 2
+# Recognition ---------------------------------------------------------------------------------------------------------
+
+_AXES = {
+    "det": ("false match rate", "false non-match rate"),
+    "cmc": ("rank", "identification rate"),
+    "genuine": ("cosine similarity", "density"),
+}
+
+
+def recognition_figure(points: Sequence[Point], kind: str, subject: Subject, width: str = "column"):
+    """DET or CMC curves of points, or their genuine and impostor similarities, of one recogniser under one attack.
+
+    Args:
+        points: One or a few; those without such a curve are left out.
+        kind: ``det``, ``cmc``, or ``genuine``: the distributions of both kinds of pairs.
+        subject: The recogniser and the attack.
+    """
+    figure, ((axes,),) = _figure(WIDTHS[width], 2.6)
+    names = []
+    for index, point in enumerate(points):
+        color, _, _ = series_looks(points)[point.series]
+        for curve in point.curves:
+            if (curve.embedder, curve.attack) != (subject.embedder, subject.attack):
+                continue
+            if kind == "genuine" and curve.kind in ("genuine", "impostor"):
+                dashes = (1, 0) if curve.kind == "genuine" else (1.5, 1.5)
+                axes.stairs(curve.y, curve.x, color=color, linewidth=1.2, linestyle=(0, dashes))
+                names.append(f"{point.title}, {curve.kind}")
+            elif curve.kind == kind:
+                x, y = (curve.x, curve.y) if kind == "cmc" else zip(*_positive(curve.x, curve.y), strict=True)
+                axes.plot(x, y, color=color, linewidth=1.2, dashes=DASHES[index % len(DASHES)] or (1, 0))
+                names.append(point.title)
+    if kind == "det":
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    axes.set_xlabel(_AXES[kind][0])
+    axes.set_ylabel(_AXES[kind][1])
+    _title(axes, subject_title(points, subject))
+    handles = [*axes.lines, *axes.patches]
+    columns = 1 if width == "column" else 3
+    figure.legend(handles, [textwrap.shorten(name, 44, placeholder="...") for name in names],
+                  loc="outside lower left", ncols=columns, frameon=False, fontsize=SIZE - 0.5)  # fmt: skip
+    return figure
+
+
+def _positive(x: Sequence[float], y: Sequence[float]) -> list[tuple[float, float]]:
+    """The points of a curve that logarithmic axes can show."""
+    return [pair for pair in zip(x, y, strict=True) if min(pair) > 0] or [(math.nan, math.nan)]
+
+
+# Faces ---------------------------------------------------------------------------------------------------------------
 
 
 def spread_figure(point: Point, measure: Measure):
@@ -214,20 +321,19 @@ def spread_figure(point: Point, measure: Measure):
     import numpy as np
 
     subjects = measures_of([point])[measure]
-    figure, axes = _figure(max(3.2, 1.2 * len(subjects) + 1), 3.4)
-    axis = axes[0][0]
+    figure, ((axis,),) = _figure(max(3.2, 0.9 * len(subjects) + 1), 2.8)
     for index, subject in enumerate(subjects):
         scores = list(point.scores(measure.key, subject).values())
         jitter = np.random.default_rng(0).uniform(-0.16, 0.16, len(scores))
-        axis.scatter(index + jitter, scores, s=10, color=COLORS["vvc"], alpha=0.45, linewidth=0)
+        axis.scatter(index + jitter, scores, s=8, color=COLORS["vvc"], alpha=0.45, linewidth=0)
         found = point.estimates[measure.key, subject]
         low, high = found.interval or (found.value, found.value)
         axis.errorbar([index + 0.3], [found.value], yerr=[[found.value - low], [high - found.value]], fmt="D",
-                      color=COLORS["sa_icm"], markersize=5, capsize=3)  # fmt: skip
-    axis.set_xticks(range(len(subjects)), [subject_title([point], subject) for subject in subjects])
+                      color=COLORS["sa_icm"], markersize=4, capsize=2.5)  # fmt: skip
+    names = [textwrap.fill(subject_title([point], subject), 12) for subject in subjects]
+    axis.set_xticks(range(len(subjects)), names)
     axis.set_ylabel(measure.axis)
     _title(axis, f"{point.title}, {point.bpp:.3f} bpp")
-    _tidy(axis)
     return figure
 
 
@@ -266,40 +372,59 @@ def strip_figure(points: Sequence[Point], faces: Sequence[FaceKey]):
     return figure
 
 
-def svg_text(figure, salt: str = "icm") -> str:
-    """The figure as an SVG document without date; ``salt`` sets the ids of its shared shapes."""
+# Files ---------------------------------------------------------------------------------------------------------------
+
+
+def svg_text(figure, salt: str = "icm", outlines: bool = False) -> str:
+    """The figure as an SVG document without date.
+
+    Args:
+        salt: Sets the ids of its shared shapes.
+        outlines: Letters as shapes, so that it looks the same everywhere; else text in the reader's own font.
+    """
     import matplotlib
 
     text = io.StringIO()
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": salt}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": salt, "svg.fonttype": "path" if outlines else "none"}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()
 
 
-def png_bytes(figure) -> bytes:
-    """The figure as a PNG file with 200 pixels an inch on white."""
+def _bytes(figure, format: str, **options) -> bytes:
     import matplotlib
 
     data = io.BytesIO()
     with matplotlib.rc_context(STYLE):
-        figure.savefig(data, format="png", dpi=200, facecolor="white", metadata={"Software": None})
+        figure.savefig(data, format=format, **options)
     return data.getvalue()
+
+
+def png_bytes(figure) -> bytes:
+    """The figure as a PNG file with 300 pixels an inch on white."""
+    return _bytes(figure, "png", dpi=300, facecolor="white", metadata={"Software": None})
+
+
+def pdf_bytes(figure) -> bytes:
+    """The figure as a PDF file with its fonts embedded as TrueType."""
+    return _bytes(figure, "pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
 
 
 def jpeg_bytes(figure) -> bytes:
     """The figure as a JPEG file with 110 pixels an inch on white: for pictures of photographs."""
-    import matplotlib
+    return _bytes(figure, "jpg", dpi=110, facecolor="white", pil_kwargs={"quality": 88, "optimize": True})
 
-    data = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(data, format="jpg", dpi=110, facecolor="white", pil_kwargs={"quality": 88, "optimize": True})
-    return data.getvalue()
+
+_WRITERS: dict[str, Callable] = {
+    ".pdf": pdf_bytes,
+    ".svg": lambda figure: svg_text(figure, outlines=True),
+    ".png": png_bytes,
+    ".jpg": jpeg_bytes,
+}
 
 
 def save(figure, path: Path | str) -> Path:
-    """Write the figure as the suffix says, ``.svg``, ``.png`` or ``.jpg``; ValueError for another."""
+    """Write the figure as the suffix says, ``.pdf``, ``.svg``, ``.png`` or ``.jpg``; ValueError for another."""
     path = Path(path)
-    writers = {".svg": svg_text, ".png": png_bytes, ".jpg": jpeg_bytes}
-    if path.suffix not in writers:
-        raise ValueError(f"{path}: figures are written as .svg, .png or .jpg")
-    return atomic_write(path, writers[path.suffix](figure))
+    if path.suffix not in _WRITERS:
+        raise ValueError(f"{path}: figures are written as {', '.join(_WRITERS)}")
+    return atomic_write(path, _WRITERS[path.suffix](figure))

@@ -1,198 +1,130 @@
-"""report.html: one self-contained page over any number of runs (inline styles, drawings and pictures)."""
+"""report.html: one self-contained page over any number of runs. Its script, styles and pictures are all inside it."""
 
-import base64
-import io
 import os
-import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from icm.evaluation.results import Run
+from icm.evaluation.measures import Estimate, Measure, Subject
+from icm.evaluation.results import Run, rows_to_csv
 from icm.files import atomic_write
-from icm.report import figures
-from icm.report.comparisons import Comparison, compare
-from icm.report.points import FaceKey, Point, collect_points, measures_of, series_of, subject_title
-from icm.report.tables import describe_data, interval, number, shown
+from icm.report import figures, findings
+from icm.report.comparisons import compare
+from icm.report.drawings import drawings
+from icm.report.equal_rate import privacy_measures
+from icm.report.gallery import Gallery, all_faces, make_gallery
+from icm.report.methods import methods, provenance
+from icm.report.page_data import answers, embedded, page_data
+from icm.report.points import Point, collect_points, series_of, subject_title, subjects_of
+from icm.report.tables import describe_data, interval, number, shown, table
 from icm.sweeps import is_job
 
-GALLERY_FACES = 8
-GALLERY_PICTURES = 160
-CROP_SIDE = 128
-IMAGE_ROWS = 200
+MOST_BYTES = 5_000_000
+IMAGE_ROWS = 500
+STATIC_FACES = 4
+FOLDER = Path(__file__).parent
 
 
 def write_report(runs: Sequence[Run], path: Path | str, title: str = "Face privacy of image codecs") -> Path:
     """Write the page to ``path``; the same runs give the same bytes. Returns the path.
 
-    The page asks for nothing from the network. Crops are scaled to at most 128 pixels a side (WebP, quality 95), and
-    the first `GALLERY_FACES` faces are shown, fewer where that would exceed `GALLERY_PICTURES` pictures.
+    The page asks for nothing from the network and has at most `MOST_BYTES` bytes: crops get what room the rest leaves.
     """
     return atomic_write(path, render(runs, title))
 
 
 def render(runs: Sequence[Run], title: str) -> str:
-    """The text of the page."""
+    """The text of the page: readable without its script, which sorts, filters and draws."""
     import jinja2
+    from markupsafe import Markup
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, interval=interval)
+    environment.filters.update(number=number, interval=interval, values=_values)
     points = collect_points(runs)
     comparisons = compare(points)
-    measures = shown(points)
-    subjects = list(dict.fromkeys(subject for found in measures.values() for subject in found))
-    return environment.get_template("report.html.j2").render(
-        title=title,
-        data=describe_data(points),
-        points=points,
-        measures=measures,
-        subjects={subject: subject_title(points, subject) for subject in subjects},
-        series=series_of(points),
-        colors=figures.series_colors(points),
-        findings=_findings(points, comparisons),
-        comparisons=comparisons,
-        compared=list(dict.fromkeys(key[1] for comparison in comparisons for key in comparison.differences)),
-        drawings=_drawings(points),
-        gallery=_gallery(points),
-        face_count=len(dict.fromkeys(key for point in points for key in point.face_keys())),
-        images=_images(points),
-        image_limit=IMAGE_ROWS,
-        skipped=_skipped(runs),
-        provenance=[_provenance(run) for run in runs],
-        command=_command(runs),
-    )
+    found = answers(points)
+    ranked = found.first
+    several_attacks = len({subject.attack for subject in subjects_of(points)} - {""}) > 1
+    rows = table(runs)
+
+    def page(gallery: Gallery) -> str:
+        data = page_data(points, found, gallery, rows_to_csv(rows[0], rows))
+        return environment.get_template("report.html.j2").render(
+            title=title,
+            data=describe_data(points),
+            json=Markup(embedded({**data, "severalAttacks": several_attacks})),
+            css=_source("report.css"),
+            script=_source("report.js"),
+            points=points,
+            psnr=Subject(),
+            infinite=float("inf"),
+            measures=shown(points),
+            subjects={subject: subject_title(points, subject) for subject in [Subject(), *subjects_of(points)]},
+            series=series_of(points),
+            colors=figures.series_colors(points),
+            found=found,
+            ranking=ranked[0] if ranked else None,
+            answer=findings.answer(ranked[0], points, several_attacks) if ranked else "",
+            agreement=findings.agreement(ranked),
+            curve_findings=findings.curve_findings(points),
+            rate=findings.rate_text(found.rates[found.start]) if found.rates else "",
+            several_attacks=several_attacks,
+            comparisons=comparisons,
+            compared=list(dict.fromkeys(key[1] for comparison in comparisons for key in comparison.differences)),
+            drawings=svgs,
+            gallery=gallery,
+            static_faces=gallery.strips[:STATIC_FACES],
+            face_scores=_face_scores(points),
+            images=_images(points),
+            image_limit=IMAGE_ROWS,
+            skipped=_skipped(runs),
+            methods=methods(runs, points),
+            provenance=[provenance(run) for run in runs],
+            command=_command(runs),
+        )
+
+    svgs = drawings(points)
+    # Everything but the crops first: it tells how much room they have.
+    empty = Gallery((), 0, 0, len(all_faces(points)))
+    room = MOST_BYTES - len(page(empty).encode()) - _scores_bytes(points)
+    return page(make_gallery(points, room))
 
 
-# Words ---------------------------------------------------------------------------------------------------------------
-
-
-def _findings(points: Sequence[Point], comparisons: Sequence[Comparison]) -> list[str]:
-    # What nothing coded leaves of a face is no finding, unless nothing else was measured.
-    coded = [point for point in points if not point.is_ceiling] or points
-    return [*map(_curve_finding, series_of(coded).values()), *_comparison_findings(comparisons)]
-
-
-def _curve_finding(members: list[Point]) -> str:
-    """One sentence on what a codec does to faces over its range of rates, by its first measure and recogniser."""
-    first, last = members[0], members[-1]
-    head = f"{first.title} codes at {number(first.bpp, 3)} bpp"
-    found = figures.first_of_faces(members)
-    start, end = (point.estimate(found[0].key, found[1]) if found else None for point in (first, last))
-    if found is None or start is None or start.value is None:
-        return f"{head}."
-    kept = f"{head} and leaves faces {number(start.value, 3)} similar ({subject_title(members, found[1])})"
-    if len(members) == 1 or end is None or end.value is None:
-        return f"{kept}."
-    return f"{kept}; {last.short} at {number(last.bpp, 3)} bpp leaves {number(end.value, 3)}."
-
-
-def _comparison_findings(comparisons: Sequence[Comparison]) -> list[str]:
-    """For each pair of curves the comparison nearest the middle of the rates, by its first recogniser."""
-    pairs: dict[tuple[str, str], list[Comparison]] = {}
-    for comparison in comparisons:
-        pairs.setdefault((comparison.point.series, comparison.against), []).append(comparison)
-    return [_comparison_finding(members[len(members) // 2]) for members in pairs.values()]
-
-
-def _comparison_finding(comparison: Comparison) -> str:
-    measure, subject = comparison.first
-    found = comparison.differences[measure, subject]
-    limits = interval(found.ci95, measure.digits, sign=True)
-    if found.ci95 is None:
-        verdict = "too few images for an interval"
-    elif found.ci95[0] <= 0 <= found.ci95[1]:
-        verdict = f"no clear difference, 95\N{NO-BREAK SPACE}% interval {limits}"
-    else:
-        lower = found.ci95[1] < 0
-        faces = f"faces are {'less' if lower else 'more'} recognisable"
-        verdict = f"{faces}, 95\N{NO-BREAK SPACE}% interval {limits}"
-    return (
-        f"At {number(comparison.point.bpp, 3)} bpp {comparison.point.series} differs from {comparison.against} by "
-        f"{number(found.difference, measure.digits, sign=True)} in {subject_title([comparison.point], subject)} "
-        f"{measure.title}: {verdict}."
-    )
-
-
-# Pictures ------------------------------------------------------------------------------------------------------------
-
-
-def _drawings(points: Sequence[Point]) -> list[dict]:
-    """The curves, each as an inline SVG with a heading for readers that do not see it."""
-    measures = measures_of(points)
-    # Faces first, the picture's own quality last.
-    ordered = sorted(measures, key=lambda measure: measure.task == "coding")
-    drawings: list[dict] = []
-    for subject in dict.fromkeys(subject for measure in ordered for subject in measures[measure]):
-        for measure in ordered:
-            if subject in measures[measure]:
-                caption = ": ".join(filter(None, [subject_title(points, subject), measure.title]))
-                figure = figures.measure_figure(points, measure, subject)
-                drawings.append(_drawing(figure, f"{caption} against bits per pixel", len(drawings)))
-    return drawings
-
-
-def _drawing(figure, caption: str, index: int) -> dict:
+def _source(name: str):
+    """A file of this folder as it stands, for the inside of a style or script element."""
     from markupsafe import Markup
 
-    svg = figures.svg_text(figure, salt=f"drawing {index}")
-    svg = svg[svg.index("<svg ") :]
-    # Every drawing shares the page's name space: its ids become its own, and its ink follows the page's.
-    svg = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>d{index}-", svg)
-    svg = svg.replace(figures.INK, "currentColor")
-    svg = svg.replace(figures.MUTED, "var(--muted)").replace(figures.GRID, "var(--line)")
-    # Matplotlib escapes the text it draws, and the rest is its own markup.
-    return {"svg": Markup(svg), "caption": caption}
+    return Markup((FOLDER / name).read_text(encoding="utf-8"))
 
 
-def _gallery(points: Sequence[Point]) -> list[dict]:
-    """The first faces with their crops under every point: the same faces for all."""
-    keys = list(dict.fromkeys(key for point in points for key in point.face_keys()))
-    count = max(1, min(GALLERY_FACES, GALLERY_PICTURES // (len(points) + 1)))
-    first = figures.first_of_faces(points)
-    subjects = measures_of(points)[first[0]] if first else []
-    scores = [
-        {subject_title(points, subject): point.scores(first[0].key, subject) for subject in subjects if first}
-        for point in points
-    ]
-    return [_gallery_face(key, points, scores) for key in keys[:count]]
+def _scores_bytes(points: Sequence[Point]) -> int:
+    """At most what the scores and names of all faces take in the page."""
+    keys = all_faces(points)
+    rows = sum(len({row["attack"] + row["embedder"] for row in run.faces}) for point in points for run in point.runs)
+    return 6 * rows * len(keys) + sum(100 + 3 * len(points) + 6 * len(image) for image, _ in keys)
 
 
-def _gallery_face(key: FaceKey, points: Sequence[Point], scores: list[dict[str, dict[FaceKey, float]]]) -> dict:
-    original = next((path for point in points if (path := point.crop("original", key))), None)
-    coded = [
-        {
-            "title": point.title,
-            "series": point.series,
-            "bpp": point.bpp,
-            "picture": _picture(point.crop("coded", key)),
-            "scores": {name: found.get(key) for name, found in own.items()},
-        }
-        for point, own in zip(points, scores, strict=True)
-    ]
-    return {"image": key[0], "number": key[1], "picture": _picture(original), "coded": coded}
+def _values(estimate: Estimate | None) -> dict[str, str]:
+    """A number and its interval as table.csv has them, for sorting and downloads."""
+    if estimate is None or estimate.value is None:
+        return {}
+    cells = {"v": estimate.value, "low": estimate.low, "high": estimate.high}
+    return {name: f"{value:.6f}" for name, value in cells.items() if value is not None}
 
 
-def _picture(path: Path | None) -> str | None:
-    """The picture as a data URI, at most `CROP_SIDE` pixels a side; None without a file."""
-    from PIL import Image
-
-    if path is None:
+def _face_scores(points: Sequence[Point]) -> tuple[Measure, list[dict]] | None:
+    """The measure that stands under the faces before anything is chosen, and its values at every point."""
+    measure = next((measure for measure in privacy_measures(points) if measure.of == "faces"), None)
+    if measure is None:
         return None
-    with Image.open(path) as file:
-        image = file.convert("RGB")
-    image.thumbnail((CROP_SIDE, CROP_SIDE), Image.Resampling.LANCZOS)
-    data = io.BytesIO()
-    image.save(data, format="WEBP", quality=95, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
-
-
-# Lists ---------------------------------------------------------------------------------------------------------------
+    subject = next(subject for point in points for key, subject in point.estimates if key == measure.key)
+    return measure, [point.scores(measure.key, subject) for point in points]
 
 
 def _images(points: Sequence[Point]) -> list[dict]:
@@ -211,20 +143,6 @@ def _skipped(runs: Sequence[Run]) -> list[dict]:
     """Every skipped image and reason once."""
     pairs = dict.fromkeys((entry["image"], entry["reason"]) for run in runs for entry in run.summary["skipped"])
     return [{"image": image, "reason": reason} for image, reason in pairs]
-
-
-def _provenance(run: Run) -> dict:
-    config = run.directory / "config.yaml"
-    return {
-        "label": run.summary["label"],
-        "directory": run.directory.name,
-        "commit": run.summary.get("git_commit"),
-        "seed": run.summary.get("seed"),
-        "codec_version": run.summary["codec_version"],
-        "versions": run.summary.get("versions", {}),
-        "parameters": run.summary["parameters"],
-        "config": config.read_text(encoding="utf-8") if config.is_file() else None,
-    }
 
 
 def _command(runs: Sequence[Run]) -> str:

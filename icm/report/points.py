@@ -7,11 +7,15 @@ Runs of one codec at one point that measured different things are one point. Cod
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from icm.evaluation.measures import MEASURES, Estimate, Measure, Subject
-from icm.evaluation.results import Run, crop_name
+from icm.evaluation.results import Row, Run, crop_name
+from icm.report.curves import Curve, curves_of, replicates_of
 
 FaceKey = tuple[str, int]
 # Parts whose settings say what was measured, in the order in which a difference is named.
@@ -66,13 +70,26 @@ class Point:
 
     def scores(self, measure: str, subject: Subject) -> dict[FaceKey, float]:
         """The value of every face by (image, face number); faces without a number are left out."""
-        rows = (
-            row
-            for run in self.runs
-            for row in run.faces
-            if (row["embedder"], row["attack"]) == (subject.embedder, subject.attack)
-        )
+        rows = self._rows.get((subject.embedder, subject.attack), [])
         return {(row["image"], row["face"]): row[measure] for row in rows if row.get(measure) is not None}
+
+    @cached_property
+    def _rows(self) -> dict[tuple[str, str], list[Row]]:
+        """The rows of faces.csv by recogniser and attack."""
+        found: dict[tuple[str, str], list[Row]] = {}
+        for row in (row for run in self.runs for row in run.faces):
+            found.setdefault((row["embedder"], row["attack"]), []).append(row)
+        return found
+
+    @cached_property
+    def replicates(self) -> dict[tuple[str, Subject], np.ndarray]:
+        """Bootstrap replicates of the measures that kept theirs, (resamples,) each (`icm.report.curves`)."""
+        return {key: values for run in self.runs for key, values in replicates_of(run).items()}
+
+    @cached_property
+    def curves(self) -> list[Curve]:
+        """What there is to draw of this point alone."""
+        return [curve for run in self.runs for curve in curves_of(run)]
 
     def face_keys(self) -> list[FaceKey]:
         """Every measured face once, in file order."""

@@ -25,7 +25,10 @@ FLOOR_DB = {
     "avif": 34,
     "jxl": 32,
     "yuv420": 45,
+    "downscale": 20,
 }
+# What changes nothing where there is no face.
+EXACT = ("none", "blur", "pixelate", "mask")
 
 
 @pytest.fixture(params=NAMES)
@@ -44,7 +47,7 @@ def test_round_trip_at_awkward_sizes(codec, make_picture, psnr, size):
     assert decoded.shape == image.shape
     assert decoded.dtype == np.uint8
     assert decoded.flags.writeable
-    if codec.name == "none":
+    if codec.name in EXACT:
         np.testing.assert_array_equal(decoded, image)
     else:
         assert psnr(image, decoded) > (FLOOR_DB[codec.name] if size == (96, 128) else 15)

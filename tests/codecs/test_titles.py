@@ -29,6 +29,11 @@ ROOT = Path(codecs.__file__).parents[2]
         ("none", "No codec", "No codec", ""),
         ("yuv420", "4:2:0 only", "4:2:0 only", ""),
         ("yuv420:bt709", "4:2:0 only, matrix bt709", "4:2:0 only, matrix bt709", ""),
+        ("blur:0.1", "Blur 0.1", "Blur", "0.1"),
+        ("blur:0.25:picture", "Blur 0.25, region picture", "Blur, region picture", "0.25"),
+        ("pixelate", "Pixelate 8 blocks", "Pixelate", "8 blocks"),
+        ("mask", "Black box", "Black box", ""),
+        ("downscale:4", "Downscale 4", "Downscale", "4"),
         ("sa_icm:edge:mid", "SA-ICM mid", "SA-ICM", "mid"),
         ("sa_icm:control:mid", "SA-ICM control mid", "SA-ICM control", "mid"),
     ],
@@ -54,6 +59,7 @@ SETTINGS = {
     "vvc": {"qp": (1, 37), "preset": ("fast", "medium"), "matrix": ("bt601", "bt2020"), "range": ("limited", "full")},
     "jpeg": {"quality": (1, 10), "subsampling": ("4:2:0", "4:4:4")},
     "avif": {"quality": (1, 10), "subsampling": ("4:2:0", "4:4:4"), "effort": (3, 4)},
+    "blur": {"strength": (0.1, 0.10001, 1), "region": ("faces", "picture")},
     "sa_icm": {"variant": ("edge", "control"), "rate": ("low", "mid"), "device": ("cpu", "cuda")},
 }
 

@@ -206,6 +206,24 @@ def test_empty_masks_are_counted_not_refused(root):
     assert made.train_set.bare.value == 10
 
 
+@pytest.mark.parametrize("min_edge", [1, 0.02])
+def test_empty_crops_are_drawn_again_and_stay_reproducible(tmp_path, min_edge):
+    (tmp_path / "annotations").mkdir()
+    for split, count in (("train2017", 12), ("val2017", 1)):
+        (tmp_path / "annotations" / f"instances_{split}.json").write_text(fill(tmp_path / split, count, (70, 90)))
+    bare = {}
+    for least in (0, min_edge):
+        made = module(tmp_path, min_edge=least)
+        found = [batch for epoch in range(3) for batch in batches(made, epoch)]
+        bare[least] = made.train_set.bare.value
+    assert bare[0] > 10
+    assert bare[min_edge] < bare[0] / 4
+    workers = module(tmp_path, min_edge=min_edge, workers=2)
+    assert same(found, [batch for epoch in range(3) for batch in batches(workers, epoch)])
+    last = module(tmp_path, min_edge=min_edge)
+    assert same(found[-3:], batches(last, epoch=2)), "a resumed run goes on with the same crops"
+
+
 def test_a_plain_folder_holds_some_images_out(tmp_path):
     fill(tmp_path / "deep" / "er", 30)
     options = {"train": ".", "val": None, "annotations": None}
@@ -254,6 +272,9 @@ def test_every_kind_of_mask(root, tmp_path):
         ({"masks": SamMasks()}, MaskError, r"is no mask store; make it with"),
         ({"crop": 0}, DataError, r"data\.crop=0"),
         ({"batch_size": 0}, DataError, r"data\.batch_size=0"),
+        ({"min_edge": -1}, DataError, r"data\.min_edge=-1: use a share"),
+        ({"min_edge": 1025}, DataError, r"data\.min_edge=1025: .* up to 1024"),
+        ({"min_edge": "few"}, DataError, r"data\.min_edge=few"),
         ({"workers": -1}, DataError, r"data\.workers=-1"),
     ],
 )

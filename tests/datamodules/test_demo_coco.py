@@ -12,7 +12,8 @@ from datamodules import demo_coco
 from datamodules.demo_coco import DemoEdges, make_demo
 from icm.files import file_sha256
 from icm.images import read_image
-from icm.masks.annotations import AnnotationMasks, load_instances
+from icm.masks.annotations import AnnotationMasks
+from icm.masks.instances import load_instances
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,25 @@ def test_every_place_can_be_drawn(coordinates):
     assert drawn == {(y, x) for y in range(3) for x in range(2)}
 
 
+def test_crops_with_too_few_masked_pixels_are_drawn_again(coordinates):
+    image, mask = coordinates[0], np.zeros((90, 120), np.uint8)
+    mask[40:50, 40:50] = 1
+    drawn = {least: [] for least in (0, 1, 60, 101)}
+    for seed in range(200):
+        for least, crops in drawn.items():
+            rng = np.random.default_rng(seed)
+            crop, weight = transforms.random_crop(image, mask, 32, rng, least)
+            np.testing.assert_array_equal(weight, (np.abs(crop[..., :2] - 44.5) < 5).all(axis=-1))
+            crops.append((tuple(crop[0, 0]), int(weight.sum())))
+    share = {least: np.mean([pixels >= max(least, 1) for _, pixels in crops]) for least, crops in drawn.items()}
+    assert share[0] < 0.5
+    assert share[1] > 0.95
+    assert 0.8 < share[60] < share[1]
+    assert share[101] == 0, "a crop is taken as it comes when no draw will do"
+    # A first draw that will do is taken, so that the option changes no other sample.
+    assert all(crop == again for crop, again in zip(drawn[0], drawn[60], strict=True) if crop[1] >= 60)
+
+
 def test_the_centre(coordinates):
     image, mask = transforms.centre_crop(*coordinates, 50)
     assert image[0, 0].tolist() == [20, 35, 0]

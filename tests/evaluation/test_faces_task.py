@@ -26,7 +26,10 @@ class Scenes:
     """Four demo scenes, two of each person, with the faces' boxes as labels."""
 
     name, version, labelled, pairs = "scenes", "1", True, ()
-    parameters: dict = {}
+
+    @property
+    def parameters(self):
+        return {"chosen": CHOSEN}
 
     def preflight(self):
         return []

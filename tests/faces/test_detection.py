@@ -18,7 +18,7 @@ from icm.faces.crops import crop
 from icm.faces.deepface_setup import quiet
 from icm.faces.detection import BACKENDS, DeepFaceDetector, DetectionError, Detector, LabelledBoxes, WholePicture
 from icm.faces.sources import DemoFaces
-from icm.images import read_image
+from icm.images import ImageError, read_image
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -178,7 +178,7 @@ def test_labelled_boxes_are_clipped_and_taken_as_they_are(has_all_of):
     assert detector.detect(image) == []
     known = (KnownFace("ann", 60, 10, 30, 9), KnownFace(None, -5, 3, 20, 20))
     assert detector.detect(image, known) == [Box(0, 3, 15, 20, 1.0), Box(60, 10, 20, 9, 1.0)]
-    with pytest.raises(DetectionError, match="box 80,0,5,5 lies outside this picture of 80x50"):
+    with pytest.raises(ImageError, match="box 80,0,5,5 lies outside this picture of 80x50"):
         detector.detect(image, (KnownFace("ann", 80, 0, 5, 5),))
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from icm.masks.annotations import AnnotationMasks, ObjectMasks, load_instances, rasterize
+from icm.masks.annotations import AnnotationMasks, ObjectMasks
 from icm.masks.base import NoMasks
 from icm.masks.edges import MaskError, mask_edge
+from icm.masks.instances import load_instances, rasterize
 from icm.splits import Split
 
 SQUARE = [4, 4, 12, 4, 12, 12, 4, 12]
@@ -66,7 +67,7 @@ def test_objects_overlap_with_both_edges(make_split):
 
 def test_parts_of_one_object_are_one_mask(make_split):
     reader = ObjectMasks().open(make_split(annotation([SQUARE, FAR])))
-    assert len(list(reader.objects("a.jpg"))) == 1
+    assert len(reader.images["a.jpg"].segmentations) == 1
     assert reader.read("a.jpg", 32, 40).sum() == 8 * 8 + 8 * 6
 
 

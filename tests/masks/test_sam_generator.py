@@ -11,8 +11,8 @@ from icm.download import DownloadError
 from icm.errors import UserError
 from icm.images import ImageError
 from icm.masks import sam_generator as module
-from icm.masks.annotations import rasterize
 from icm.masks.edges import MaskError
+from icm.masks.instances import rasterize
 from icm.masks.sam_generator import MaskGenerator, SamSettings, above, load_sam, resolve_checkpoint
 from icm.preflight import PreflightError
 

@@ -39,7 +39,7 @@ def test_all_or_nothing():
     assert (nothing.recall.value, nothing.average_precision.value) == (0, 0)
     assert nothing.lost_pictures == 5
     empty = detectability([np.zeros((0, 4))], [np.array([[0, 0, 10, 10, 1.0]])])
-    assert (empty.recall.value, empty.recall.reason) == (None, "no face in the originals")
+    assert (empty.recall.value, empty.recall.note) == (None, "no face in the originals")
 
 
 def test_weights_count_boxes_that_often():

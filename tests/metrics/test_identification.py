@@ -46,7 +46,7 @@ def test_missing_scores_take_no_part():
     assert ranks.probes.tolist() == [0, 1]  # probe 2 has no score, probe 3 none with bob's other picture
     assert ranks.ahead.tolist() == [1, 0]
     nobody = rank_rate(rank(np.full((4, 4), np.nan), pairs), 1)
-    assert (nobody.value, nobody.reason) == (None, "no probe's person is in the gallery")
+    assert (nobody.value, nobody.note) == (None, "no probe's person is in the gallery")
 
 
 def test_the_same_picture_is_searched_among_all_people():

@@ -4,11 +4,19 @@ import pytest
 from icm.metrics.privacy import calibrate, cosine_similarity, impostor_mean
 
 
+def strangers(*people):
+    """Pairs of different names; None is nobody's name."""
+    return np.array([[a != b and None not in (a, b) for b in people] for a in people])
+
+
+EVERY = ~np.eye(4, dtype=bool)
+
+
 def test_a_face_without_direction_is_left_out_of_the_impostors():
     embeddings = np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 2.0], [3.0, 0.0]])
-    assert impostor_mean(embeddings, [None] * 4) == pytest.approx(1 / 3)
-    assert impostor_mean(embeddings, ["a", "b", "b", None]) == pytest.approx(0.0)
-    assert impostor_mean(np.zeros((3, 2)), [None] * 3) is None
+    assert impostor_mean(embeddings, EVERY) == pytest.approx(1 / 3)
+    assert impostor_mean(embeddings, strangers("a", "b", "b", None)) == pytest.approx(0.0)
+    assert impostor_mean(np.zeros((4, 2)), EVERY) is None
 
 
 def test_a_vector_against_itself_is_one_and_scale_does_not_matter(rng):
@@ -29,16 +37,14 @@ def test_a_zero_embedding_is_not_a_number():
 
 def test_impostor_mean_counts_pairs_of_different_people_only():
     embeddings = np.array([[1.0, 0], [1, 0], [0, 1], [1, 1]])
-    assert impostor_mean(embeddings[:3], ["a", "a", "b"]) == pytest.approx(0.0)
-    # Without names every face is a person of their own: pairs (0,1), (0,2), (1,2).
-    assert impostor_mean(embeddings[:3], [None] * 3) == pytest.approx(1 / 3)
-    # A face without a name is left out as soon as others have one.
-    assert impostor_mean(embeddings, ["a", None, "b", None]) == pytest.approx(0.0)
+    assert impostor_mean(embeddings[:3], strangers("a", "a", "b")) == pytest.approx(0.0)
+    assert impostor_mean(embeddings[:3], EVERY[:3, :3]) == pytest.approx(1 / 3)
+    assert impostor_mean(embeddings, strangers("a", None, "b", None)) == pytest.approx(0.0)
 
 
-@pytest.mark.parametrize("identities", [["a"], ["a", "a"], ["a", None], [None]])
-def test_no_impostor_pair_gives_none(identities):
-    assert impostor_mean(np.ones((len(identities), 2)), identities) is None
+@pytest.mark.parametrize("people", [["a"], ["a", "a"], ["a", None], [None]])
+def test_no_impostor_pair_gives_none(people):
+    assert impostor_mean(np.ones((len(people), 2)), strangers(*people)) is None
 
 
 def test_calibration_puts_impostors_at_zero_and_identity_at_one():

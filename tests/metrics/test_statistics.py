@@ -123,7 +123,7 @@ def test_a_share_that_all_units_agree_on_gets_the_exact_binomial_limit():
     mixed = mean_share(np.array([0, 0, 1]), np.array([0, 0, 1]))
     assert (mixed.value, mixed.low, mixed.high) == (pytest.approx(1 / 3), 0, 1)
     assert mean_share(np.ones(3), np.zeros(3)).low is None
-    assert mean_share(np.ones(0), np.zeros(0)).reason == "nothing to measure"
+    assert mean_share(np.ones(0), np.zeros(0)).note == "nothing to measure"
 
 
 def test_units_are_drawn_evenly_with_replacement():

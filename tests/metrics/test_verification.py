@@ -136,7 +136,7 @@ def test_an_fmr_without_enough_impostors_is_refused_with_the_count():
     made = estimates(some, {"1e-2": rate_at_fmr(1e-2), "1e-3": fnmr_at_fmr(1e-3)}, resamples=50)
     assert made["1e-2"].value is not None
     assert made["1e-3"].value is None
-    assert "needs 10000 impostor comparisons, there are 2112" in made["1e-3"].reason
+    assert "needs 10000 impostor comparisons, there are 2112" in made["1e-3"].note
     with pytest.raises(ValueError, match="between 0 and 1"):
         rate_at_fmr(0)
 
@@ -150,9 +150,9 @@ def test_comparisons_without_a_score_are_left_out():
 
 def test_nothing_to_compare_is_a_reason():
     found = estimates(trials(np.zeros((2, 2)), select_pairs(["a", "b"], "pq", "other_picture")), {"auc": AUC})["auc"]
-    assert (found.value, found.reason) == (None, "there is no genuine comparison")
+    assert (found.value, found.note) == (None, "there is no genuine comparison")
     alone = estimates(trials(np.zeros((2, 2)), select_pairs(["a", "a"], "pq")), {"auc": AUC, "own": rate_above(0.5)})
-    assert "there are 0" in alone["auc"].reason
+    assert "there are 0" in alone["auc"].note
     assert (alone["own"].value, alone["own"].low) == (0.0, None)  # one person shows no spread
 
 

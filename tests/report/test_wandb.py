@@ -8,6 +8,7 @@ import wandb
 from wandb.sdk.lib.wbauth import wbnetrc
 
 from icm.report import wandb as mirror
+from icm.wandb_mode import default_mode
 
 ROOT = Path(__file__).resolve().parents[2]
 # Refuses every connection but those of W&B's own local service, and says so on the way out.
@@ -99,19 +100,19 @@ def nobody(tmp_path, monkeypatch):
 
 
 def test_offline_unless_logged_in(nobody, monkeypatch):
-    assert mirror.default_mode() == "offline"
+    assert default_mode() == "offline"
     nobody.write_text("machine example.org login user password key\n", encoding="utf-8")
-    assert mirror.default_mode() == "offline"
+    assert default_mode() == "offline"
     # As `wandb login` writes it, for whichever host this version of wandb logs in to.
     wbnetrc.write_netrc_auth(host=wandb.Settings().base_url, api_key="k" * 40)
-    assert mirror.default_mode() == "online"
+    assert default_mode() == "online"
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert mirror.default_mode() == "disabled"
+    assert default_mode() == "disabled"
 
 
 def test_a_key_in_the_environment_is_a_login(nobody, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "key")
-    assert mirror.default_mode() == "online"
+    assert default_mode() == "online"
 
 
 def test_id_follows_the_directory(tmp_path, monkeypatch):

@@ -1,0 +1,262 @@
+"""Codecs at equal rate: what each has at any rate along its curve, who protects best there, and how sure that is.
+
+Between two points of a curve everything is linear in log(bpp), and nothing is said beyond its ends
+(`icm.metrics.statistics.at_rate`). The same holds for the bootstrap replicates, which are paired: codecs that measured
+the same faces have the same resamples, so a difference is interpolated and taken resample by resample.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from icm.evaluation.measures import Estimate, Measure, Subject
+from icm.metrics.statistics import PairedDifference, at_rate, bootstrap_means, percentile_interval
+from icm.report.points import FaceKey, Point, measures_of, series_of
+
+# Measures that say best how far faces are protected, the most telling first.
+HEADLINES = ("fmr1e-2_rate", "rank1", "calibrated_similarity", "cosine_similarity")
+RATES = 48
+
+
+@dataclass(frozen=True)
+class RateCurve:
+    """One measure of one subject along the rates of one codec.
+
+    Attributes:
+        points: With a value, in any order.
+        faces: Those to pair with other curves of a measure of faces; empty for the other kinds.
+    """
+
+    points: tuple[Point, ...]
+    measure: Measure
+    subject: Subject
+    faces: tuple[FaceKey, ...] = ()
+
+    def covers(self, bpp: float) -> bool:
+        return bool(self.rates.min() <= bpp <= self.rates.max())
+
+    def value(self, bpp: float) -> float:
+        """What the tables say at the rate of a point, interpolated between points."""
+        return float(at_rate(bpp, self.rates, self._values))
+
+    def replicates(self, bpp: float) -> np.ndarray | None:
+        """(resamples,), or None where the curve cannot be resampled."""
+        return None if self._replicates is None else at_rate(bpp, self.rates, self._replicates)
+
+    def estimate(self, bpp: float) -> Estimate:
+        return Estimate(self.value(bpp), *(_interval(self.replicates(bpp)) or (None, None)))
+
+    def minus(self, other: "RateCurve", bpp: float) -> PairedDifference:
+        """The difference of two curves at a rate that both cover, paired where both measured the same faces."""
+        count = len(self.faces) or self.points[0].estimates[self.measure.key, self.subject].n
+        if {point.data for point in self.points} != {point.data for point in other.points}:
+            return PairedDifference(bpp, 0, None, None, "not the same faces")
+        if self.faces and self.faces == other.faces:
+            difference = float(at_rate(bpp, self.rates, self._means) - at_rate(bpp, other.rates, other._means))
+        else:
+            difference = self.value(bpp) - other.value(bpp)
+        own, others = self.replicates(bpp), other.replicates(bpp)
+        if own is None or others is None or len(own) != len(others):
+            return PairedDifference(bpp, count, difference, None)
+        return PairedDifference(bpp, count, difference, _interval(own - others))
+
+    @cached_property
+    def rates(self) -> np.ndarray:
+        return np.array([point.bpp for point in self.points])
+
+    @cached_property
+    def _values(self) -> np.ndarray:
+        return np.array([point.estimates[self.measure.key, self.subject].value for point in self.points])
+
+    @cached_property
+    def _scores(self) -> list[list[float]]:
+        """Of the paired faces, for every point."""
+        found = (point.scores(self.measure.key, self.subject) for point in self.points)
+        return [[scores[key] for key in self.faces] for scores in found]
+
+    @cached_property
+    def _means(self) -> np.ndarray:
+        return np.mean(self._scores, axis=1)
+
+    @cached_property
+    def _replicates(self) -> np.ndarray | None:
+        """(points, resamples)"""
+        if self.faces:
+            images = [image for image, _ in self.faces]
+            rows = [bootstrap_means(scores, images) for scores in self._scores]
+        else:
+            rows = [point.replicates.get((self.measure.key, self.subject)) for point in self.points]
+        kept = [row for row in rows if row is not None]
+        same = len(kept) == len(rows) and len({len(row) for row in kept}) == 1
+        return np.stack(kept) if same else None
+
+
+def _interval(replicates: np.ndarray | None) -> tuple[float, float] | None:
+    finite = np.array([]) if replicates is None else replicates[np.isfinite(replicates)]
+    return percentile_interval(finite) if finite.size else None
+
+
+def rate_curves(points: Sequence[Point], measure: Measure, subject: Subject) -> dict[str, RateCurve]:
+    """The curve of every series that has the measure for the subject, points without a value left out."""
+    series = {
+        name: [point for point in members if _has(point, measure, subject)]
+        for name, members in series_of([point for point in points if not point.is_ceiling]).items()
+    }
+    common: dict[str, tuple[FaceKey, ...]] = {}
+    for data in {point.data for members in series.values() for point in members}:
+        scores = [point.scores(measure.key, subject) for members in series.values() for point in members
+                  if point.data == data]  # fmt: skip
+        common[data] = tuple(key for key in scores[0] if all(key in other for other in scores))
+    return {name: RateCurve(tuple(members), measure, subject, common[members[0].data])
+            for name, members in series.items() if members}  # fmt: skip
+
+
+def _has(point: Point, measure: Measure, subject: Subject) -> bool:
+    found = point.estimate(measure.key, subject)
+    return found is not None and found.value is not None
+
+
+# Who protects best ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Place:
+    """A codec in a ranking, under the attack that does best against it.
+
+    Attributes:
+        behind: Its value minus that of the first; None for the first itself.
+    """
+
+    series: str
+    attack: str
+    estimate: Estimate
+    behind: PairedDifference | None = None
+
+    @property
+    def tied(self) -> bool | None:
+        """Whether it cannot be told apart from the first; None where no interval says."""
+        if self.behind is None or self.behind.ci95 is None:
+            return None
+        return self.behind.ci95[0] <= 0 <= self.behind.ci95[1]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Codecs at one rate, the best protecting first.
+
+    Attributes:
+        subject: The recogniser (or model); its attack is empty, for each codec has its own in its place.
+    """
+
+    measure: Measure
+    subject: Subject
+    bpp: float
+    places: tuple[Place, ...]
+
+
+def is_privacy(measure: Measure) -> bool:
+    return measure.direction.endswith("private")
+
+
+def lower_is_better(measure: Measure) -> bool:
+    return measure.direction.startswith("lower")
+
+
+def privacy_measures(points: Sequence[Point]) -> list[Measure]:
+    """Those of protection that any codec has a number for, the headline first."""
+    coded = [point for point in points if not point.is_ceiling] or points
+    found = [measure for measure in measures_of(coded) if is_privacy(measure)]
+    order = {key: place for place, key in enumerate(HEADLINES)}
+    return sorted(found, key=lambda measure: order.get(measure.key, len(order)))
+
+
+def attackers(points: Sequence[Point], measure: Measure) -> dict[Subject, list[Subject]]:
+    """Every recogniser or model of a measure, without an attack, and the subjects that are it under an attack."""
+    found: dict[Subject, list[Subject]] = {}
+    for subject in measures_of(points).get(measure, []):
+        found.setdefault(subject._replace(attack=""), []).append(subject)
+    return found
+
+
+def rank(curves: Iterable[dict[str, RateCurve]], bpp: float) -> tuple[Place, ...]:
+    """Rank the codecs that have been measured around a rate.
+
+    Args:
+        curves: Those of one measure and recogniser, for each attack.
+        bpp: The rate.
+    """
+    worst: dict[str, tuple[float, RateCurve]] = {}
+    for by_series in curves:
+        for name, curve in by_series.items():
+            if curve.covers(bpp):
+                sign = 1 if lower_is_better(curve.measure) else -1
+                exposed = sign * curve.value(bpp)
+                if name not in worst or exposed > worst[name][0]:
+                    worst[name] = exposed, curve
+    ordered = sorted(worst, key=lambda name: worst[name][0])
+    places = []
+    for name in ordered:
+        curve, first = worst[name][1], worst[ordered[0]][1]
+        behind = curve.minus(first, bpp) if name != ordered[0] else None
+        places.append(Place(name, curve.subject.attack, curve.estimate(bpp), behind))
+    return tuple(places)
+
+
+def rankings(points: Sequence[Point], measure: Measure, rates: Sequence[float]) -> dict[Subject, list[Ranking]]:
+    """For every recogniser of a privacy measure its rankings at all rates."""
+    found = {}
+    for who, subjects in attackers(points, measure).items():
+        curves = [rate_curves(points, measure, subject) for subject in subjects]
+        found[who] = [Ranking(measure, who, bpp, rank(curves, bpp)) for bpp in rates]
+    return found
+
+
+def rate_grid(points: Sequence[Point]) -> list[float]:
+    """At most about `RATES` rates to compare codecs at: round numbers, and the rates of codecs measured at only one."""
+    spans = _spans(points)
+    if not spans:
+        return []
+    low, high = min(low for low, _ in spans), max(high for _, high in spans)
+    step = (high / low) ** (1 / RATES)
+    wanted = [low * step**index for index in range(RATES + 1)]
+    rounded = {float(f"{rate:.2g}") for rate in wanted}
+    singles = {low for low, high in spans if low == high}
+    return sorted({rate for rate in rounded if low <= rate <= high} | singles)
+
+
+def common_rate(points: Sequence[Point], rates: Sequence[float]) -> float:
+    """The highest of ``rates`` among those that the most codecs cover."""
+    spans = _spans(points)
+    return max(rates, key=lambda rate: (sum(low <= rate <= high for low, high in spans), rate))
+
+
+def _spans(points: Sequence[Point]) -> list[tuple[float, float]]:
+    coded = [point for point in points if not point.is_ceiling and math.isfinite(point.bpp) and point.bpp > 0]
+    rates = [[point.bpp for point in members] for members in series_of(coded).values()]
+    return [(min(found), max(found)) for found in rates]
+
+
+def pareto_front(
+    points: Sequence[Point], privacy: tuple[Measure, Subject], utility: tuple[Measure, Subject]
+) -> list[Point]:
+    """The coded points that no other one beats in one of two measures without losing in the other."""
+
+    def good(point: Point, measure: Measure, subject: Subject) -> float | None:
+        found = point.estimate(measure.key, subject)
+        if point.is_ceiling or found is None or found.value is None:
+            return None
+        return -found.value if lower_is_better(measure) else found.value
+
+    goods = [
+        (point, private, useful)
+        for point in points
+        if (private := good(point, *privacy)) is not None and (useful := good(point, *utility)) is not None
+    ]
+    return [
+        point
+        for point, private, useful in goods
+        if not any(p >= private and u >= useful and (p, u) != (private, useful) for _, p, u in goods)
+    ]
