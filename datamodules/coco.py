@@ -146,6 +146,13 @@ class MaskedDataModule(pl.LightningDataModule):
         sampler = FixedSampler(self.val_set, *self._processes(), shuffle=False)
         return self._loader(self.val_set, self.val_batch_size, sampler, drop_last=False)
 
+    def held_out_set(self) -> MaskedImages:
+        """The validation images alone, made ready: what training never sees."""
+        self.prepare_data()
+        self.setup()
+        assert isinstance(self.val_set, MaskedImages)
+        return self.val_set
+
     def teardown(self, stage: str) -> None:
         for name, dataset in (("training", self.train_set), ("validation", self.val_set)):
             if dataset is None or not dataset.samples.value:

@@ -117,6 +117,15 @@ class CodecNetwork(CompressionModel):
         network.load_state_dict(state, strict=False)
         return network
 
+    def converge_quantiles(self) -> None:
+        """Move the entropy bottleneck's quantiles to where ``aux_loss`` would leave them, and make the coding tables.
+
+        By bisection, as in CompressAI: nothing else changes, and the estimated rate stays what it is up to the medians
+        that the hyper-latent is rounded about.
+        """
+        with torch.no_grad():
+            self.update(force=True, update_quantiles=True)
+
     def misfit(self, state: Mapping[str, Tensor]) -> str:
         """What keeps ``state`` from being this network's weights, the first few tensors by name; "" when it fits."""
         # The tables are made anew; other buffers are constants of the layers: a file may leave them out.
