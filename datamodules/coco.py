@@ -90,7 +90,12 @@ class MaskedImages(Dataset):
         )
 
     def load(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """One whole image, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8 of 0 and 1. ImageError, MaskError."""
+        """One whole image, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8 of 0 and 1.
+
+        Raises:
+            ImageError: the image cannot be read.
+            MaskError: its mask cannot.
+        """
         image = read_image(self.folder / name)
         return image, self.reader.read(name, *image.shape[:2])
 
@@ -113,11 +118,16 @@ class MaskedImages(Dataset):
 
 
 class MaskedDataModule(pl.LightningDataModule):
-    """The loaders of a training and a validation set that subclasses make in `setup` as ``train_set`` and ``val_set``.
+    """The loaders of a training and a validation set, which subclasses make in `setup`.
 
     A batch is {"image": float32 (B, 3, H, W) in [0, 1], "mask": float32 (B, 1, H, W) of 0 and 1, "name": list[str]},
     and "valid", like the mask, where pictures may be padded: 0 in the padding.
     A sample depends on the seed, the epoch and its place in the set only: not on workers, processes or restarts.
+
+    Attributes:
+        train_set: What is trained on; None before `setup`.
+        val_set: What validates.
+        masks: The ``masks`` option, set by subclasses; its ``region`` says which pixels the masks set.
     """
 
     def __init__(self, batch_size: int, val_batch_size: int, workers: int, seed: int):

@@ -11,9 +11,11 @@ import numpy as np
 class Canvas:
     """A picture under construction.
 
-    ``pixels``: (H, W, 3) uint8 RGB. ``labels``: (H, W) int32, the number of the topmost cut-out at each pixel, 0 for
-    the background. ``own_edges``: (H, W) uint8, boundaries (255 x share of annotators) that the background and the
-    cut-outs bring inside their own outline.
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB.
+        labels: (H, W) int32, the number of the topmost cut-out at each pixel, 0 for the background.
+        own_edges: (H, W) uint8 of 0 and 1, edges that the background and the cut-outs bring inside their own outline.
+        count: Number of cut-outs.
     """
 
     def __init__(self, pixels: np.ndarray, own_edges: np.ndarray | None = None):
@@ -23,10 +25,14 @@ class Canvas:
         self.count = 0
 
     def paste(self, pixels: np.ndarray, alpha: np.ndarray, y: int, x: int, own_edges: np.ndarray | None = None) -> None:
-        """Lay a cut-out over the picture with its top left corner at (y, x), which may lie outside.
+        """Lay a cut-out over the picture.
 
-        pixels: (h, w, 3) uint8 RGB. alpha: (h, w) uint8 opacity; the outline runs where it passes one half.
-        own_edges: (h, w) uint8 of 0 and 1 or None, known edges inside the cut-out.
+        Args:
+            pixels: (h, w, 3) uint8 RGB.
+            alpha: (h, w) uint8 opacity; the outline runs where it passes one half.
+            y: Row of its top left corner, which may lie outside.
+            x: Column of that corner.
+            own_edges: (h, w) uint8 of 0 and 1, known edges inside the cut-out, or None.
         """
         height, width = self.labels.shape
         top, left = max(y, 0), max(x, 0)
@@ -45,9 +51,7 @@ class Canvas:
         edges[inside] = 0 if own_edges is None else own_edges[there][inside]
 
     def outlines(self) -> np.ndarray:
-        """(H, W) uint8 of 0 and 1: the visible outlines of the cut-outs, one pixel wide, none along the picture's
-        border.
-        """
+        """Visible outlines of cut-outs, (H, W) uint8 of 0 and 1; one pixel wide, none along the picture's border."""
         return label_outlines(self.labels)
 
 
@@ -83,9 +87,7 @@ def random_outline(rng: np.random.Generator) -> np.ndarray:
 
 
 def colour_change(rng: np.random.Generator, strength: float) -> np.ndarray:
-    """A random gain, offset and gamma per channel as a lookup table, (1, 256, 3) uint8; ``strength`` 0 changes
-    nothing.
-    """
+    """A random gain, offset and gamma as a lookup table, (1, 256, 3) uint8; a ``strength`` of 0 changes nothing."""
     level = np.linspace(0, 1, 256)[:, None]
     gamma = np.exp(rng.uniform(-0.5, 0.5, 1) * strength)
     gain = np.exp(rng.uniform(-0.4, 0.4, 1) * strength + rng.uniform(-0.25, 0.25, 3) * strength)
@@ -96,10 +98,19 @@ def colour_change(rng: np.random.Generator, strength: float) -> np.ndarray:
 def random_window(
     rng: np.random.Generator, height: int, width: int, out_height: int, out_width: int, low: float, high: float
 ) -> tuple[slice, slice]:
-    """A random part of a (height, width) picture with the proportions of (out_height, out_width).
+    """A random part of a picture that has the proportions of an output.
 
-    Resized to the output it is magnified by a factor drawn evenly in logarithm from [low, high]; more where the picture
-    is too small for that.
+    Args:
+        rng: Where the randomness comes from.
+        height: Of the picture, pixels.
+        width: Of the picture.
+        out_height: Of the output.
+        out_width: Of the output.
+        low: Least magnification of the part when it is resized to the output.
+        high: Largest magnification, drawn evenly in logarithm; it is exceeded where the picture is too small for it.
+
+    Returns:
+        Its rows and columns.
     """
     factor = float(np.exp(rng.uniform(np.log(low), np.log(high))))
     factor = max(factor, out_height / height, out_width / width)
@@ -118,9 +129,7 @@ def fit(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def fit_edges(edges: np.ndarray, height: int, width: int) -> np.ndarray:
-    """One pixel wide edges (uint8 of 0 and 1) resized to (height, width): they stay connected and one or two pixels
-    wide.
-    """
+    """One pixel wide edges (uint8 of 0 and 1) resized to (height, width): connected, one or two pixels wide."""
     if edges.shape == (height, width):
         return edges
     # A line one pixel wide, shrunk by a factor of at least one half, leaves at least a quarter in one of two pixels.

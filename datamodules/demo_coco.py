@@ -48,9 +48,16 @@ _SEED = 20
 
 
 class DemoEdges(CocoEdges):
-    """`CocoEdges` over the demo set, which `prepare_data` makes in ``cache`` when it is not there (a few seconds).
+    """`CocoEdges` over the demo set, which `prepare_data` makes when it is not there (a few seconds).
 
-    ``cache=None`` is the project's cache folder (`icm.download.cache_folder`). The other options are `CocoEdges`'.
+    Args:
+        masks: As the other options that are not named here, `CocoEdges`'.
+        cache: Where the set is kept; None: the project's cache folder (`icm.download.cache_folder`).
+        train_images: Number of training images.
+        val_images: Number of validation images.
+
+    Raises:
+        DataError: an option is out of range.
     """
 
     def __init__(
@@ -95,10 +102,14 @@ class DemoEdges(CocoEdges):
 
 
 def make_demo(folder: Path, counts: dict[str, int]) -> Path:
-    """Make ``folder`` with the splits ``counts`` ({"train2017": 64, ...}) in COCO's layout, unless it is there. Returns
-    it.
+    """Make a demo set in COCO's layout, unless it is there. It appears whole or not at all.
 
-    The folder appears whole or not at all; the same counts give the same pixels.
+    Args:
+        folder: The set.
+        counts: Number of images of each split, such as {"train2017": 64}; the same counts give the same pixels.
+
+    Returns:
+        ``folder``.
     """
     if folder.is_dir():
         return folder

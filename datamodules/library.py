@@ -25,10 +25,13 @@ _MARGIN = 2
 
 @dataclass(frozen=True)
 class Photograph:
-    """``pixels``: (H, W, 3) uint8 RGB. ``edges``: (H, W) uint8 of 0 and 1, the known object edges.
+    """A photograph and what is known of its objects.
 
-    ``drawn``: the edges are people's boundaries of everything in the picture (BSDS). ``labelled``: most objects have
-    edges.
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB.
+        edges: (H, W) uint8 of 0 and 1, the known object edges.
+        drawn: The edges are people's boundaries of everything in the picture (BSDS).
+        labelled: Most objects have edges.
     """
 
     pixels: np.ndarray
@@ -39,7 +42,12 @@ class Photograph:
 
 @dataclass(frozen=True)
 class CutOut:
-    """An object: ``pixels`` (h, w, 3) uint8 RGB, a view into its photograph, and ``mask`` (h, w) uint8 of 0 and 1."""
+    """An object.
+
+    Attributes:
+        pixels: (h, w, 3) uint8 RGB, a view into its photograph.
+        mask: (h, w) uint8 of 0 and 1.
+    """
 
     pixels: np.ndarray
     mask: np.ndarray
@@ -47,12 +55,18 @@ class CutOut:
 
 @dataclass(frozen=True)
 class Library:
+    """All photographs, and every object that was cut out of them."""
+
     photographs: list[Photograph]
     cut_outs: list[CutOut]
 
 
 def boundary_names(root: Path) -> list[str]:
-    """Names of the photographs in ``root/natural`` that have a boundary picture in ``root/natural_edges``, sorted."""
+    """Names of the photographs in ``root/natural`` that have a boundary picture in ``root/natural_edges``, sorted.
+
+    Raises:
+        DataError: there is none.
+    """
     stems = {path.stem for path in (root / "natural_edges").glob("*.png")}
     names = [path.name for path in list_images(root / "natural") if path.stem in stems]
     if not names:
@@ -63,9 +77,16 @@ def boundary_names(root: Path) -> list[str]:
 
 
 def load_library(root: Path, threshold: float, leave_out: set[str]) -> Library:
-    """Read every photograph of `FOLDERS` below ``root`` but the names in ``leave_out`` (of ``root/natural``).
+    """Read the photographs of `FOLDERS`.
 
-    ``threshold``: the least share of annotators that makes a drawn boundary an edge.
+    Args:
+        root: The folder they lie in.
+        threshold: The least share of annotators that makes a drawn boundary an edge.
+        leave_out: Names of photographs of ``root/natural`` that are not read.
+
+    Raises:
+        DataError: nothing can be cut out.
+        MaskError: a boundary picture or an instance file cannot be used.
     """
     annotated = _annotations(root)
     photographs, cut_outs = [], []

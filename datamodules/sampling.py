@@ -17,8 +17,11 @@ class EpochSampler(DistributedSampler):
     the epoch, each of n processes takes every n-th key of one shared order, and n processes with batch b see together
     the very samples that one process with batch n x b sees.
 
-    skip: samples of this process to leave out at the front of the first pass alone: those that an interrupted run had
-    already taken in that epoch.
+    Args:
+        *args: Of DistributedSampler.
+        skip: Samples of this process to leave out at the front of the first pass alone: those that an interrupted run
+            had already taken in that epoch.
+        **kwargs: Of DistributedSampler.
     """
 
     def __init__(self, *args, skip: int = 0, **kwargs):
@@ -48,7 +51,13 @@ class FixedSampler(EpochSampler):
 
 
 def sample_rng(seed: int, key: Key, attempt: int = 0) -> np.random.Generator:
-    """The generator of one sample; ``attempt`` counts replacements of unusable images."""
+    """The generator of one sample.
+
+    Args:
+        seed: Of the training.
+        key: Index of the sample, and epoch.
+        attempt: How many unusable images it has replaced.
+    """
     index, epoch = key
     return np.random.default_rng([seed, epoch, index, attempt])
 

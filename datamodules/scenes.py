@@ -39,11 +39,19 @@ _LEAF_RADIUS = (0.05, 0.4)
 
 
 class Scenes(Dataset):
-    """``length`` scenes an epoch, other ones every epoch.
+    """Composed scenes, other ones every epoch.
 
     ``dataset[index, epoch]`` is {"image": float32 (3, crop, crop) in [0, 1], "mask": float32 (1, crop, crop) of 0 and
-    1, "name": str}. ``shares`` are the parts of plain, pasted and leaves scenes. ``everywhere``: the mask is all ones
-    (the same scenes for plain rate-distortion training).
+    1, "name": str}.
+
+    Args:
+        library: What they are composed of.
+        crop: Side of a scene, pixels.
+        length: Scenes an epoch.
+        shares: The parts of plain, pasted and leaves scenes.
+        dilation: Side in pixels of the square that thickens the edges (odd, 1 = none).
+        everywhere: The mask is all ones: the same scenes for plain rate-distortion training.
+        seed: With epoch and index, all that a scene depends on.
     """
 
     def __init__(
@@ -150,13 +158,26 @@ class Scenes(Dataset):
 class SceneEdges(MaskedDataModule):
     """Scenes for training; for validation the middle of photographs that are held out, with their drawn boundaries.
 
-    path: folder with ``natural`` (photographs), ``natural_edges`` (boundary pictures ``<stem>.png``), ``natural_masks``
-    (pixel =
-        number of the object), ``coco_scenes`` with ``instances.json``, and optionally ``instances_coco_all.json``.
-    masks: ``masks=boundaries`` (its threshold and dilation) or ``masks=none`` (the same scenes, ones everywhere).
-    held_out: how many photographs with drawn boundaries are kept from training; always the same ones, whatever the
-    seed. scenes: training scenes an epoch. plain, pasted, leaves: the parts of the three kinds.
-    crop, val_crop: sides of training and validation crops, pixels.
+    Args:
+        path: Folder with ``natural`` (photographs), ``natural_edges`` (boundary pictures ``<stem>.png``),
+            ``natural_masks`` (pixel = number of the object), ``coco_scenes`` with ``instances.json``, and optionally
+            ``instances_coco_all.json``.
+        masks: ``masks=boundaries`` (its threshold and dilation) or ``masks=none`` (the same scenes, ones everywhere).
+        held_out: How many photographs with drawn boundaries are kept from training: always the same ones, whatever the
+            seed.
+        scenes: Training scenes an epoch.
+        plain: The part of plain scenes, in any unit.
+        pasted: The part of pasted scenes.
+        leaves: The part of leaves scenes.
+        crop: Side of the square training crops, pixels.
+        val_crop: That of validation.
+        batch_size: Samples of one training batch of one process.
+        val_batch_size: That of validation.
+        workers: Processes that load.
+        seed: What the random choices depend on.
+
+    Raises:
+        DataError: an option is out of range; in `setup` also, ``path`` lacks something.
     """
 
     def __init__(

@@ -67,8 +67,8 @@ def random_resize(image: np.ndarray, mask: np.ndarray, low: float, high: float, 
 def resize(image: np.ndarray, mask: np.ndarray, factor: float) -> Pair:
     """Scaled by ``factor`` (> 0): the image by area averaging or linear interpolation.
 
-    A mask pixel is set where any part of a set pixel falls when shrinking, so that thin edges never break up, and by
-    nearest neighbour when growing.
+    Shrinking sets a mask pixel where any part of a set pixel falls, so that thin edges never break up; growing takes
+    the nearest neighbour.
     """
     height, width = (max(1, round(side * factor)) for side in image.shape[:2])
     if factor < 1:

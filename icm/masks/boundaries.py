@@ -77,7 +77,11 @@ class BoundaryReader:
 
 
 def read_boundaries(path: Path) -> np.ndarray:
-    """One boundary picture, (H, W) uint8, 255 x share of annotators. `MaskError` when it cannot be read."""
+    """One boundary picture, (H, W) uint8, 255 x share of annotators.
+
+    Raises:
+        MaskError: it cannot be read.
+    """
     content = np.fromfile(path, np.uint8)
     picture = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
     if picture is None:

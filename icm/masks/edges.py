@@ -71,7 +71,11 @@ def union_of_interiors(masks: Iterable[np.ndarray], height: int, width: int) -> 
 
 
 def dilate(mask: np.ndarray, size: int) -> np.ndarray:
-    """``mask`` dilated by a square of ``size`` x ``size`` pixels, 1 for none; `MaskError` unless it is odd and >= 1."""
+    """``mask`` dilated by a square of ``size`` x ``size`` pixels (odd, 1 for none).
+
+    Raises:
+        MaskError: the size is something else.
+    """
     check_dilation(size)
     mask = (mask != 0).astype(np.uint8)
     return mask if size == 1 else cv2.dilate(mask, np.ones((size, size), np.uint8))

@@ -8,10 +8,14 @@ _COLOUR = (255, 32, 32)
 
 
 def contact_sheet(pairs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Rows of two image-and-overlay couples, (H, W, 3) uint8 RGB on white.
+    """Rows of two image-and-overlay couples.
 
-    pairs: images (h, w, 3) uint8 RGB with masks (h, w) uint8 of 0 and 1; each is fitted into a cell of 320 x 240
-    pixels.
+    Args:
+        pairs: Images (h, w, 3) uint8 RGB with masks (h, w) uint8 of 0 and 1; each is fitted into a cell of 320 x 240
+            pixels.
+
+    Returns:
+        (H, W, 3) uint8 RGB, on white.
     """
     cells = [cell for image, mask in pairs for cell in _cells(image, mask)]
     rows, columns = (len(cells) + 3) // 4, min(len(cells), 4)

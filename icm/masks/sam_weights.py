@@ -20,6 +20,11 @@ class Checkpoint:
 
     Meta publishes no full checksum, only the first six digits of the MD5 sum inside each file's name. The SHA-256 sums
     and sizes here are the ones that many independent projects record for these files.
+
+    Attributes:
+        file: Its name.
+        sha256: 64 hexadecimal digits.
+        size: Bytes.
     """
 
     file: str
@@ -57,9 +62,16 @@ def published(model: str) -> Checkpoint:
 
 
 def find_checkpoint(model: str, folder: Path | str | None = None) -> Path | Problem:
-    """The checkpoint of ``vit_b``, ``vit_l`` or ``vit_h`` in ``folder`` (None: `default_folder`), or what is wrong.
+    """A checkpoint that is there, or what is wrong.
 
     Checks the size, which shows a file cut short; the checksum is verified when it is downloaded.
+
+    Args:
+        model: vit_b, vit_l or vit_h.
+        folder: Where it is looked for; None: `default_folder`.
+
+    Raises:
+        CheckpointError: an unknown model.
     """
     checkpoint = published(model)
     folder = default_folder() if folder is None else Path(folder).expanduser()
@@ -76,7 +88,17 @@ def find_checkpoint(model: str, folder: Path | str | None = None) -> Path | Prob
 
 
 def fetch_checkpoint(model: str, folder: Path | str | None = None, progress: bool = True) -> Path:
-    """Download a checkpoint and verify it. Raises `icm.download.DownloadError`."""
+    """Download a checkpoint and verify it.
+
+    Args:
+        model: vit_b, vit_l or vit_h.
+        folder: Where it goes; None: `default_folder`.
+        progress: Show a bar.
+
+    Raises:
+        CheckpointError: an unknown model.
+        DownloadError: it cannot be fetched.
+    """
     checkpoint = published(model)
     folder = default_folder() if folder is None else Path(folder).expanduser()
     return download(checkpoint.url, folder / checkpoint.file, checkpoint.sha256, checkpoint.size, progress)
