@@ -180,8 +180,20 @@ class FacesTask:
             seed=seed,
             # What an attacker has learnt changes the scale of similarities.
             threshold=None if attack.learns else embedder.threshold,
+            protocol=self._protocol(),
         )
         return evidence, attacked
+
+    def _protocol(self) -> np.ndarray:
+        """(m, 4) int, see `FaceEvidence.protocol`; pairs of a picture without a face are left out."""
+        row = {face.image: index for index, face in reversed(list(enumerate(self._faces)))}
+        found = [
+            (row[pair.first], row[pair.second], int(pair.genuine), number)
+            for number, fold in enumerate(self._context.pairs)
+            for pair in fold
+            if pair.first in row and pair.second in row
+        ]
+        return np.array(found, dtype=int).reshape(-1, 4)
 
     def _rows(self, subject: Subject, values: Mapping[str, np.ndarray]) -> list[Row]:
         return [

@@ -79,7 +79,7 @@ class Job:
             UserError: No picture is left to measure, with the reason of the first skipped one; or the folder cannot
                 be written to.
         """
-        context = Context(cache, directory, self.codec.title, self.seed)
+        context = Context(cache, directory, self.codec.title, self.seed, self.source.pairs)
         for task in self.tasks:
             task.begin(context)
         images = self.source.images()

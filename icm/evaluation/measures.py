@@ -15,6 +15,7 @@ import numpy as np
 from icm.metrics import privacy
 from icm.metrics.boundaries import boundary_counts
 from icm.metrics.identification import Ranks, rank, rank_rate
+from icm.metrics.lfw import fold_accuracy
 from icm.metrics.linkability import linkability_statistic
 from icm.metrics.quality import ms_ssim, psnr
 from icm.metrics.scores import Pairs, select_pairs
@@ -48,6 +49,8 @@ class FaceEvidence:
         strangers: (n, n) bool, the pairs that are trusted to show different people.
         threshold: The recogniser's own verification threshold (cosine similarity), None where it has none.
         seed: Of the resampling.
+        protocol: (m, 4) int: the pairs of the source's verification protocol as probe row, gallery row, 1 for one
+            person, fold; empty where it has none.
     """
 
     original: np.ndarray
@@ -59,6 +62,7 @@ class FaceEvidence:
     strangers: np.ndarray
     threshold: float | None = None
     seed: int = 0
+    protocol: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), dtype=int))
 
     @cached_property
     def impostor_mean(self) -> float | None:
@@ -152,6 +156,18 @@ def _rank(k: int, evidence: FaceEvidence) -> Estimate:
     return rank_rate(evidence.ranks, k, evidence.seed)
 
 
+def _fold_accuracy(evidence: FaceEvidence) -> Estimate:
+    probe, entry, same, fold = evidence.protocol.T
+    scores = evidence.scores[probe, entry]
+    made = np.isfinite(scores)
+    if len(np.unique(fold[made])) < 2:
+        return Estimate(None, note="the source has no pairs in two folds or more")
+    found = fold_accuracy(scores[made], same[made].astype(bool), fold[made])
+    spread = 1.96 * found.standard_error
+    note = f"{int(made.sum())} of {len(made)} pairs, {len(found.folds)} folds; interval from the error over folds"
+    return Estimate(found.mean, found.mean - spread, found.mean + spread, int(made.sum()), len(found.folds), note)
+
+
 def _statistic(statistic: Statistic, evidence: FaceEvidence) -> Statistic:
     return statistic
 
@@ -231,6 +247,11 @@ MEASURES: tuple[Measure, ...] = (
         "threshold_rate", "match rate at the recogniser's threshold", "lower is private",
         "Share of pairs of one person accepted at the recogniser's own threshold (DeepFace's).",
         _at_own_threshold,
+    ),
+    _pairs(
+        "fold_accuracy", "accuracy over folds", "lower is private",
+        "Share of the protocol's pairs told apart at the threshold that is best on the other folds (LFW, view 2).",
+        _fold_accuracy,
     ),
     _pairs(
         "d_sys", "linkability D_sys", "lower is private",

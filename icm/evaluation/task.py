@@ -13,7 +13,7 @@ import numpy as np
 
 from icm.evaluation.cache import Cache
 from icm.evaluation.measures import Estimate, Subject
-from icm.faces.sources import SourceImage
+from icm.faces.sources import Pair, SourceImage
 from icm.parts import Part
 
 
@@ -25,6 +25,7 @@ class Context:
         cache: Finished work of earlier jobs.
         directory: The job's folder.
         label: The codec's title, for progress bars.
+        pairs: Folds of (first picture, second picture, whether they show one person), where the source has a protocol.
         seed: Of every random choice.
     """
 
@@ -32,6 +33,7 @@ class Context:
     directory: Path
     label: str
     seed: int = 0
+    pairs: Sequence[Sequence[Pair]] = ()
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,22 @@ def test_a_codec_that_changes_nothing_leaves_every_face_itself(tmp_path):
     assert run.summary["lossless_images"] == 4
 
 
+def test_a_protocol_of_pairs_is_judged_fold_by_fold():
+    rows = np.eye(4, dtype=np.float32)
+    scores = np.array([[0, 0.9, 0.1, 0.2], [0.9, 0, 0.3, 0.2], [0.1, 0.3, 0, 0.8], [0.2, 0.2, 0.8, 0]])
+    protocol = np.array([[0, 1, 1, 0], [0, 2, 0, 0], [2, 3, 1, 1], [1, 3, 0, 1]])
+    evidence = FaceEvidence(rows, rows, scores, "original", list("aabb"), list("wxyz"), ~np.eye(4, dtype=bool),
+                            protocol=protocol)  # fmt: skip
+    found = measure(evidence)[1]["fold_accuracy"]
+    assert (found.value, found.n, found.units) == (1.0, 4, 2)
+    assert (
+        measure(FaceEvidence(rows, rows, scores, "original", list("aabb"), list("wxyz"), ~np.eye(4, dtype=bool)))[1][
+            "fold_accuracy"
+        ].value
+        is None
+    )
+
+
 def test_values_come_from_the_scores_and_rows_without_direction_are_left_out():
     rows = np.eye(3, dtype=np.float32)
     scores = np.array([[0.9, 0.1, np.nan], [0.2, 0.8, np.nan], [np.nan] * 3])
