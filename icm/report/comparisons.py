@@ -64,7 +64,7 @@ def _baseline_rank(point: Point) -> int:
 def _compare(point: Point, other: str, curve: list[Point]) -> Comparison:
     differences = {}
     for measure, subjects in measures_of([point]).items():
-        if measure.of == "images":
+        if measure.task == "coding":
             continue
         for subject in subjects:
             measured = [member for member in curve if member.estimate(measure.key, subject)]
@@ -74,13 +74,13 @@ def _compare(point: Point, other: str, curve: list[Point]) -> Comparison:
 
 
 def _difference(point: Point, measured: list[Point], measure: Measure, subject: Subject) -> PairedDifference:
-    if measure.of == "pairs":
+    if measure.of not in ("faces", "images"):
         own_curve, other_curve = (RateCurve(tuple(found), measure, subject) for found in ([point], measured))
         if other_curve.covers(point.bpp):
             return own_curve.minus(other_curve, point.bpp)
         return PairedDifference(point.bpp, 0, None, None, f"{point.bpp:.3f} bpp is outside the other's rates")
-    own = point.scores(measure.key, subject)
-    others = [member.scores(measure.key, subject) for member in measured]
+    own = point.scores(measure, subject)
+    others = [member.scores(measure, subject) for member in measured]
     faces = [key for key in own if all(key in scores for scores in others)]
     return paired_difference(
         [own[key] for key in faces],

@@ -27,7 +27,7 @@ class RateCurve:
 
     Attributes:
         points: With a value, in any order.
-        faces: Those to pair with other curves of a measure of faces; empty for the other kinds.
+        faces: The faces or pictures to pair with other curves; empty for measures that have no value for each.
     """
 
     points: tuple[Point, ...]
@@ -74,7 +74,7 @@ class RateCurve:
     @cached_property
     def _scores(self) -> list[list[float]]:
         """Of the paired faces, for every point."""
-        found = (point.scores(self.measure.key, self.subject) for point in self.points)
+        found = (point.scores(self.measure, self.subject) for point in self.points)
         return [[scores[key] for key in self.faces] for scores in found]
 
     @cached_property
@@ -107,7 +107,7 @@ def rate_curves(points: Sequence[Point], measure: Measure, subject: Subject) -> 
     }
     common: dict[str, tuple[FaceKey, ...]] = {}
     for data in {point.data for members in series.values() for point in members}:
-        scores = [point.scores(measure.key, subject) for members in series.values() for point in members
+        scores = [point.scores(measure, subject) for members in series.values() for point in members
                   if point.data == data]  # fmt: skip
         common[data] = tuple(key for key in scores[0] if all(key in other for other in scores))
     return {name: RateCurve(tuple(members), measure, subject, common[members[0].data])
@@ -166,11 +166,18 @@ def lower_is_better(measure: Measure) -> bool:
 
 
 def privacy_measures(points: Sequence[Point]) -> list[Measure]:
-    """Those of protection that any codec has a number for, the headline first."""
+    """Those of protection that any codec has a number for, the headline first: one that all codecs have."""
     coded = [point for point in points if not point.is_ceiling] or points
     found = [measure for measure in measures_of(coded) if is_privacy(measure)]
     order = {key: place for place, key in enumerate(HEADLINES)}
-    return sorted(found, key=lambda measure: order.get(measure.key, len(order)))
+
+    def gaps(measure: Measure) -> int:
+        have = [
+            {key for (key, _), estimate in point.estimates.items() if estimate.value is not None} for point in coded
+        ]
+        return sum(measure.key not in keys for keys in have)
+
+    return sorted(found, key=lambda measure: (gaps(measure) > 0, order.get(measure.key, len(order))))
 
 
 def attackers(points: Sequence[Point], measure: Measure) -> dict[Subject, list[Subject]]:
@@ -205,6 +212,22 @@ def rank(curves: Iterable[dict[str, RateCurve]], bpp: float) -> tuple[Place, ...
     return tuple(places)
 
 
+def unrated(points: Sequence[Point], measure: Measure, who: Subject) -> list[Place]:
+    """What has no rate of its own (no codec, hiding faces by hand), by its own point, the best protecting first."""
+    sign = 1 if lower_is_better(measure) else -1
+    places = []
+    for point in (point for point in points if point.is_ceiling):
+        under = [
+            (sign * estimate.value, subject.attack, estimate)
+            for (key, subject), estimate in point.estimates.items()
+            if key == measure.key and subject._replace(attack="") == who and estimate.value is not None
+        ]
+        if under:
+            exposed, attack, estimate = max(under, key=lambda each: each[0])
+            places.append((exposed, Place(point.title, attack, estimate)))
+    return [place for _, place in sorted(places, key=lambda each: each[0])]
+
+
 def rankings(points: Sequence[Point], measure: Measure, rates: Sequence[float]) -> dict[Subject, list[Ranking]]:
     """For every recogniser of a privacy measure its rankings at all rates."""
     found = {}
@@ -219,11 +242,12 @@ def rate_grid(points: Sequence[Point]) -> list[float]:
     spans = _spans(points)
     if not spans:
         return []
-    low, high = min(low for low, _ in spans), max(high for _, high in spans)
+    curves = [(low, high) for low, high in spans if low < high] or spans
+    low, high = min(low for low, _ in curves), max(high for _, high in curves)
     step = (high / low) ** (1 / RATES)
     wanted = [low * step**index for index in range(RATES + 1)]
     rounded = {float(f"{rate:.2g}") for rate in wanted}
-    singles = {low for low, high in spans if low == high}
+    singles = {single for single, other in spans if single == other and low <= single <= high}
     return sorted({rate for rate in rounded if low <= rate <= high} | singles)
 
 

@@ -234,15 +234,11 @@ def trade_off_figure(
     """Privacy against utility: a line per codec, and the Pareto front over all of them.
 
     Args:
-        points: What to draw; those without either number are left out.
+        points: What to draw, also what has no rate; those without either number are left out.
         privacy, utility: Measure and subject of the vertical and the horizontal axis.
         front: The points of the front (`icm.report.equal_rate.pareto_front`).
     """
-    shown = [
-        point
-        for point in points
-        if not point.is_ceiling and None not in (_value(point, *privacy), _value(point, *utility))
-    ]
+    shown = [point for point in points if None not in (_value(point, *privacy), _value(point, *utility))]
     figure, ((axes,),) = _figure(WIDTHS[width], 2.8)
 
     def x(point: Point) -> float:
@@ -343,7 +339,7 @@ def spread_figure(point: Point, measure: Measure):
     subjects = measures_of([point])[measure]
     figure, ((axis,),) = _figure(max(3.2, 0.9 * len(subjects) + 1), 2.8)
     for index, subject in enumerate(subjects):
-        scores = list(point.scores(measure.key, subject).values())
+        scores = list(point.scores(measure, subject).values())
         jitter = np.random.default_rng(0).uniform(-0.16, 0.16, len(scores))
         axis.scatter(index + jitter, scores, s=8, color=COLORS["vvc"], alpha=0.45, linewidth=0)
         found = point.estimates[measure.key, subject]
@@ -373,7 +369,7 @@ def strip_figure(points: Sequence[Point], faces: Sequence[FaceKey]):
 
     first = first_of_faces(points)
     figure, axes = _figure(1.25 * (len(points) + 1), 1.5 * len(faces) + 0.25, len(faces), len(points) + 1)
-    scores = [point.scores(first[0].key, first[1]) if first else {} for point in points]
+    scores = [point.scores(first[0], first[1]) if first else {} for point in points]
     for row, key in enumerate(faces):
         original = next((path for point in points if (path := point.crop("original", key))), None)
         cells = [(original, "original", "")]

@@ -90,7 +90,7 @@ def by_exposure(points: Sequence[Point], keys: Sequence[FaceKey]) -> list[FaceKe
     totals: dict[FaceKey, float] = dict.fromkeys(keys, 0.0)
     for point in coded:
         for subject in subjects:
-            for key, value in point.scores(measure.key, subject).items():
+            for key, value in point.scores(measure, subject).items():
                 totals[key] += value if lower_is_better(measure) else -value
     order = sorted(keys, key=lambda key: -totals[key])
     half = (len(order) + 1) // 2

@@ -11,7 +11,7 @@ from icm.files import atomic_write
 from icm.report import figures, findings
 from icm.report.comparisons import compare
 from icm.report.drawings import drawings
-from icm.report.equal_rate import privacy_measures
+from icm.report.equal_rate import privacy_measures, unrated
 from icm.report.gallery import Gallery, all_faces, make_gallery
 from icm.report.methods import methods, provenance
 from icm.report.page_data import answers, embedded, page_data
@@ -70,6 +70,7 @@ def render(runs: Sequence[Run], title: str) -> str:
             colors=figures.series_colors(points),
             found=found,
             ranking=ranked[0] if ranked else None,
+            unrated=unrated(points, ranked[0].measure, ranked[0].subject) if ranked else [],
             answer=findings.answer(ranked[0], points, several_attacks) if ranked else "",
             agreement=findings.agreement(ranked),
             curve_findings=findings.curve_findings(points),
@@ -125,7 +126,7 @@ def _face_scores(points: Sequence[Point]) -> tuple[Measure, list[dict]] | None:
     if measure is None:
         return None
     subject = next(subject for point in points for key, subject in point.estimates if key == measure.key)
-    return measure, [point.scores(measure.key, subject) for point in points]
+    return measure, [point.scores(measure, subject) for point in points]
 
 
 def _images(points: Sequence[Point]) -> list[dict]:

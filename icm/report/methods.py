@@ -32,7 +32,10 @@ def methods(runs: Sequence[Run], points: Sequence[Point]) -> Paragraphs:
         ("Codecs", [_codec(name, members) for name, members in series_of(points).items()]),
         ("Recognisers, attacks, models", _unique(_others(run) for run in runs)),
         ("Measures", [f"{measure.title[0].upper()}{measure.title[1:]}: {measure.caption}" for measure in shown]),
-        ("Thresholds and notes", _notes(points)),
+        (
+            "Thresholds and notes",
+            [*_unique(note for run in runs for note in run.summary.get("notes", [])), *_notes(points)],
+        ),
         ("Comparison", [_RATE, _INTERVALS, *([_ATTACK] if _attacks(points) else []), f"Seed {seeds}."]),
         ("Software", _unique(map(_software, runs))),
     ]

@@ -147,7 +147,7 @@ def _scores(
     scale = 10**measure.digits
 
     def of(point: Point, subject: Subject) -> list[int | None] | None:
-        found = point.scores(measure.key, subject)
+        found = point.scores(measure, subject)
         if not found:
             return None
         values = [found.get(strip.key) for strip in gallery.strips]

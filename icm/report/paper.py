@@ -66,7 +66,8 @@ def _nearest(points: Sequence[Point]) -> list[Point]:
     """Of every codec the point nearest to the highest rate that most have: at equal rate, as far as it was measured."""
     rates = rate_grid(points)
     rate = common_rate(points, rates) if rates else 1.0
-    return [min(members, key=lambda point: abs(math.log(point.bpp / rate))) for members in series_of(points).values()]
+    coded = [point for point in points if not point.is_ceiling] or points
+    return [min(members, key=lambda point: abs(math.log(point.bpp / rate))) for members in series_of(coded).values()]
 
 
 def _trade_offs(points: Sequence[Point]) -> list[tuple[tuple[Measure, Subject], tuple[Measure, Subject]]]:

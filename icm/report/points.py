@@ -5,6 +5,7 @@ Runs of one codec at one point that measured different things are one point. Cod
 """
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -68,10 +69,15 @@ class Point:
     def estimate(self, measure: str, subject: Subject) -> Estimate | None:
         return self.estimates.get((measure, subject))
 
-    def scores(self, measure: str, subject: Subject) -> dict[FaceKey, float]:
-        """The value of every face by (image, face number); faces without a number are left out."""
-        rows = self._rows.get((subject.embedder, subject.attack), [])
-        return {(row["image"], row["face"]): row[measure] for row in rows if row.get(measure) is not None}
+    def scores(self, measure: Measure, subject: Subject) -> dict[FaceKey, float]:
+        """The value of every face, or of every picture where that is what the measure is of.
+
+        Returns:
+            By (image, number of the face, 0 for a picture); what has no finite number is left out.
+        """
+        rows = self.runs[0].images if measure.of == "images" else self._rows.get((subject.embedder, subject.attack), [])
+        found = ((row["image"], row.get("face", 0), row.get(measure.key)) for row in rows)
+        return {(image, face): value for image, face, value in found if value is not None and math.isfinite(value)}
 
     @cached_property
     def _rows(self) -> dict[tuple[str, str], list[Row]]:

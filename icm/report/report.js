@@ -108,7 +108,20 @@ function drawAnswer() {
       index === 0 || gap === null ? el("td", {}, reason || "")
         : el("td", {}, fmt(gap, digits, true), el("small", {}, interval(gapLow, gapHigh, digits, true))),
       el("td", {class: "text"}, verdict));
-  }));
+  }), ...unrated().map(({title, subject, found}, index) => el("tr", index ? {} : {class: "first"},
+    el("td", {}, title),
+    el("td", {}, fmt(found[0], digits), el("small", {}, interval(found[1], found[2], digits))),
+    data.severalAttacks ? el("td", {}, subjects[subject].attackTitle) : null, el("td"), el("td", {class: "text"}))));
+}
+
+// As icm.report.equal_rate.unrated.
+function unrated() {
+  const sign = measures[state.measure].lower ? 1 : -1;
+  return points.flatMap((point, index) => {
+    if (!point.ceiling) return [];
+    const best = strongest(state.measure, index, () => true);
+    return best ? [{title: point.title, subject: best[0], found: best[1]}] : [];
+  }).sort((a, b) => sign * (a.found[0] - b.found[0]));
 }
 
 function nearestRate(bpp) {
@@ -128,11 +141,16 @@ function chosen(measure) {
 }
 
 // [subject, [value, low, high]] under the attack that does best against a point; null without a number.
-function exposure(measure, point) {
-  const found = chosen(measure).map((subject) => [subject, estimate(measure, subject, point)]).filter(([, e]) => e);
-  const worse = (a, b) => (measures[measure].lower ? a[1][0] > b[1][0] : a[1][0] < b[1][0]);
-  return found.reduce((best, each) => (best === null || worse(each, best) ? each : best), null);
+function strongest(measure, point, kept) {
+  const sign = measures[measure].lower ? 1 : -1;
+  const found = subjects.flatMap((subject, s) => {
+    const each = subject.recogniser === state.recogniser && kept(subject) ? estimate(measure, s, point) : null;
+    return each ? [[s, each]] : [];
+  });
+  return found.reduce((best, each) => (best && sign * each[1][0] <= sign * best[1][0] ? best : each), null);
 }
+
+const exposure = (measure, point) => strongest(measure, point, ({attack}) => !state.attack || attack === state.attack);
 
 const visible = (point) => !state.hidden.has(points[point].series);
 const better = (measure) => `${measures[measure].lower ? "lower" : "higher"} is ${measures[measure].private ? "more private" : "more useful"}`;
@@ -297,7 +315,7 @@ function drawPlots() {
   })).filter(({index}) => visible(index));
   const front = paretoFront(rows);
   const lines = (value, x, kept) => series.map((_, of) => {
-    const own = rows.filter((row) => row.point.series === of && !row.point.ceiling && value(row) && kept(row));
+    const own = rows.filter((row) => row.point.series === of && value(row) && kept(row));
     const dots = own.map((row) => {
       const [y, low, high] = value(row);
       return {point: row.index, x: x(row), y, low: low === null ? y : low, high: high === null ? y : high,
@@ -308,16 +326,17 @@ function drawPlots() {
   const ceilings = (value) => rows.filter((row) => row.point.ceiling && value(row))
     .map((row) => ({series: row.point.series, y: value(row)[0]}));
   const exposed = (row) => row.exposed && row.exposed[1], useful = (row) => row.useful, bpp = (row) => row.point.bpp;
+  const coded = (row) => !row.point.ceiling;
   const rate = {label: "bits per pixel", log: true};
   const named = (figure, text) => { figure.querySelector("figcaption").textContent = text; };
   const who = data.recognisers[state.recogniser];
   if ($("plot-privacy")) {
     named($("plot-privacy"), `${capital(measures[m].title)}${who && `, ${who}`} (${better(m)})`);
-    chart($("plot-privacy"), {x: rate, y: {label: measures[m].axis}, lines: lines(exposed, bpp, () => true), ceilings: ceilings(exposed)});
+    chart($("plot-privacy"), {x: rate, y: {label: measures[m].axis}, lines: lines(exposed, bpp, coded), ceilings: ceilings(exposed)});
   }
   if ($("plot-utility") && utility) {
     named($("plot-utility"), `${capital(utility.text)} (${better(utility.m)})`);
-    chart($("plot-utility"), {x: rate, y: {label: measures[utility.m].axis}, lines: lines(useful, bpp, () => true), ceilings: ceilings(useful)});
+    chart($("plot-utility"), {x: rate, y: {label: measures[utility.m].axis}, lines: lines(useful, bpp, coded), ceilings: ceilings(useful)});
   }
   if ($("plot-both") && utility) {
     named($("plot-both"), `${capital(measures[m].title)} against ${utility.text}`);
@@ -344,7 +363,7 @@ function paretoFront(rows) {
 function drawRecognition() {
   const wanted = new Set(state.point === null ? [] : [state.point]);
   for (let of = 0; of < series.length; of++) {
-    const own = points.map((_, index) => index).filter((p) => points[p].series === of && visible(p));
+    const own = points.map((_, index) => index).filter((p) => points[p].series === of && visible(p) && !points[p].ceiling);
     const far = (p) => Math.abs(Math.log(points[p].bpp / (data.rates[state.rate] || 1)));
     if (own.length) wanted.add(own.reduce((a, b) => (far(b) < far(a) ? b : a)));
   }
@@ -587,7 +606,7 @@ function start() {
     const ceiling = points.every((point) => point.series !== index || point.ceiling);
     return el("label", {class: "chip"}, box, svg("svg", {viewBox: "0 0 34 14", "aria-hidden": "true"},
       svg("line", {x1: 0, x2: 34, y1: 7, y2: 7, stroke: color, "stroke-width": 2, "stroke-dasharray": ceiling ? "5 4" : dashes(index)}),
-      ceiling ? null : svg("path", {d: MARKERS[marker](5), fill: color, transform: "translate(17 7)"})), name);
+      svg("path", {d: MARKERS[marker](5), fill: color, transform: "translate(17 7)"})), name);
   }));
 
   const any = (noun) => ["", `every ${noun}`];

@@ -139,7 +139,7 @@ def _face_table(point: Point):
     import wandb
 
     scores = {
-        f"{measure.title}, {subject_title([point], subject)}": point.scores(measure.key, subject)
+        f"{measure.title}, {subject_title([point], subject)}": point.scores(measure, subject)
         for measure, subjects in measures_of([point]).items()
         if measure.of == "faces"
         for subject in subjects

@@ -11,7 +11,7 @@ import pytest
 from icm.evaluation.measures import Subject
 from icm.evaluation.results import load_runs, rows_to_csv
 from icm.report import findings
-from icm.report.equal_rate import pareto_front
+from icm.report.equal_rate import pareto_front, unrated
 from icm.report.html import MOST_BYTES, render
 from icm.report.page_data import answers
 from icm.report.points import collect_points, measures_of, subject_title
@@ -158,6 +158,7 @@ def test_every_answer_is_the_one_python_gives(found, points):
             for rate, ranking in enumerate(ranked):
                 agreement = findings.agreement([each[rate] for each in by_recogniser.values()])
                 rows = [_row(place, measure, index) for index, place in enumerate(ranking.places)]
+                rows += [[*_row(place, measure, 0)[:2], [], []] for place in unrated(points, measure, who)]
                 expected.append([measure.title, subject_title(points, who), rate,
                                  findings.answer(ranking, points, False), agreement, rows])  # fmt: skip
     assert len(expected) > 100
@@ -170,7 +171,8 @@ def _row(place, measure, index):
     difference = ["", ""]
     if gap:
         difference = [number(gap.difference, measure.digits, True), interval(gap.ci95, measure.digits, True)]
-    return [["", place.series], [number(estimate.value, measure.digits), interval(estimate.interval, measure.digits)],
+    name = [place.series] if place.behind is None and place.series == "No codec" else ["", place.series]
+    return [name, [number(estimate.value, measure.digits), interval(estimate.interval, measure.digits)],
             difference if gap else [""], [verdict]]  # fmt: skip
 
 

@@ -28,8 +28,9 @@ def identified(synthetic, tmp_path, monkeypatch):
     monkeypatch.setattr("icm.report.points.MEASURES", (RANK1,))
     noise = np.linspace(-0.05, 0.05, 101)
     for job, (codec, point, bpp, value) in enumerate(POINTS):
-        estimates = [{"measure": "rank1", "embedder": "dlib", "attack": attack, "value": value + more, "low": 0.0,
-                      "high": 1.0, "n": 9} for attack, more in (("none", 0.0), ("projection", 0.1))]  # fmt: skip
+        rest = {"measure": "rank1", "embedder": "dlib", "low": 0.0, "high": 1.0, "n": 9, "units": 3}
+        attacks = {"none": value, "projection": value + 0.1}
+        estimates = [{**rest, "attack": attack, "value": found} for attack, found in attacks.items()]
         synthetic.write(tmp_path / str(job), codec, point, bpp, estimates=estimates)
         spread = noise * (2 if codec == "jpeg" else 1)
         replicates = {f"rank1|dlib|{entry['attack']}|": list(entry["value"] + spread) for entry in estimates}
@@ -40,9 +41,9 @@ def identified(synthetic, tmp_path, monkeypatch):
 def test_differences_of_faces_are_those_of_the_paired_test(points):
     curves = equal_rate.rate_curves(points, SIMILARITY, DLIB)
     for point in (point for point in points if point.series == "SA-ICM"):
-        own, others = point.scores("cosine_similarity", DLIB), [p for p in points if p.series == "VVC"]
+        own, others = point.scores(SIMILARITY, DLIB), [p for p in points if p.series == "VVC"]
         expected = paired_difference(
-            list(own.values()), point.bpp, [list(p.scores("cosine_similarity", DLIB).values()) for p in others],
+            list(own.values()), point.bpp, [list(p.scores(SIMILARITY, DLIB).values()) for p in others],
             [p.bpp for p in others], clusters=[image for image, _ in own],
         )  # fmt: skip
         found = curves["SA-ICM"].minus(curves["VVC"], point.bpp)
@@ -126,6 +127,40 @@ def test_the_rate_of_a_codec_with_a_single_point_is_one_to_compare_at(synthetic,
     assert len(ranking.places) == 2
     # Equal scores everywhere: nobody can be told apart.
     assert findings.answer(ranking, points, several_attacks=False).endswith("cannot be told apart from it.")
+
+
+def test_what_has_no_rate_is_listed_apart_and_opens_no_rates(synthetic, tmp_path):
+    for job, (codec, point, bpp, value) in enumerate((*POINTS, ("none", {}, 24.0, 1.0), ("yuv420", {}, 12.0, 0.9))):
+        synthetic.write(tmp_path / str(job), codec, point, bpp, scores={"dlib": [value] * 4})
+    points = collect_points(load_runs(tmp_path))
+    assert max(equal_rate.rate_grid(points)) <= 0.4
+    found = equal_rate.unrated(points, CALIBRATED, Subject("dlib"))
+    assert [(place.series, place.estimate.value) for place in found] == [("4:2:0 only", 0.8), ("No codec", 1.0)]
+
+
+def test_a_measure_that_some_codecs_lack_is_no_headline(synthetic, tmp_path, monkeypatch):
+    monkeypatch.setattr("icm.report.points.MEASURES", (RANK1, CALIBRATED))
+    calibrated = {"measure": "calibrated_similarity", "embedder": "dlib", "attack": "none", "value": 0.5, "low": 0.4,
+                  "high": 0.6, "n": 4, "units": 3}  # fmt: skip
+    for job, (codec, point, bpp, _) in enumerate(POINTS):
+        rank1 = {**calibrated, "measure": "rank1", "value": 0.5 if job else None}
+        synthetic.write(tmp_path / str(job), codec, point, bpp, estimates=[calibrated, rank1])
+    assert equal_rate.privacy_measures(collect_points(load_runs(tmp_path))) == [CALIBRATED, RANK1]
+
+
+def test_measures_of_pictures_are_paired_by_picture(synthetic, tmp_path, monkeypatch):
+    sharp = Measure("sharp", "sharpness", "sharpness", "higher is useful", 3, "Sharp.", "edges", "images", lambda x: x)
+    monkeypatch.setattr("icm.report.points.MEASURES", (sharp,))
+    for job, (codec, point, bpp, value) in enumerate(POINTS):
+        estimate = {"measure": "sharp", "value": value, "low": 0, "high": 1, "n": 3, "units": 3}
+        directory = synthetic.write(tmp_path / str(job), codec, point, bpp, estimates=[estimate])
+        rows = [f"{image},{value + more}" for image, more in zip(synthetic.IMAGES, (-0.1, 0, 0.1), strict=True)]
+        (directory / "images.csv").write_text("\n".join(["image,sharp", *rows, "d.png,"]), encoding="utf-8")
+    (comparison,) = compare(collect_points(load_runs(tmp_path)))
+    found = comparison.differences[sharp, Subject()]
+    # Every picture has the same difference, so it is sure.
+    assert (found.difference, found.ci95) == (pytest.approx(-0.1), pytest.approx((-0.1, -0.1)))
+    assert found.faces == 3
 
 
 def test_recognisers_agree_or_do_not(points):

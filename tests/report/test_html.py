@@ -149,6 +149,12 @@ def test_same_runs_same_bytes(sweep_directory, tmp_path):
 
 
 @pytest.fixture
+def undrawn(monkeypatch):
+    """Pages without plots, which take most of the time."""
+    monkeypatch.setattr("icm.report.html.drawings", lambda points: {})
+
+
+@pytest.fixture
 def many(synthetic, tmp_path):
     """A run with twenty faces whose crops are all noise, the first the most exposed."""
     faces = tuple((f"{n}.png", 0) for n in range(20))
@@ -176,7 +182,7 @@ def test_crops_become_small_with_the_room_there_is(many):
     assert few.note.startswith(f"{len(few.strips)} of 20 faces")
 
 
-def test_the_page_keeps_to_its_size(many, monkeypatch):
+def test_the_page_keeps_to_its_size(many, undrawn, monkeypatch):
     monkeypatch.setattr("icm.report.html.MOST_BYTES", 0)
     least = len(render([load_run(many)], "Title").encode())
     monkeypatch.setattr("icm.report.html.MOST_BYTES", least + 25_000)
@@ -187,14 +193,14 @@ def test_the_page_keeps_to_its_size(many, monkeypatch):
     assert 0 < len(data_of(page)["faces"]) < 20
 
 
-def test_run_without_crops_or_config_still_reports(synthetic, tmp_path):
+def test_run_without_crops_or_config_still_reports(synthetic, undrawn, tmp_path):
     synthetic.write(tmp_path, crops=False)
     (tmp_path / "config.yaml").unlink()
     page = Page(render([load_run(tmp_path)], "Title"))
     assert "no crop" in page.text
 
 
-def test_a_damaged_crop_is_one_line(synthetic, tmp_path):
+def test_a_damaged_crop_is_one_line(synthetic, undrawn, tmp_path):
     synthetic.write(tmp_path)
     path = next((tmp_path / "crops" / "coded").iterdir())
     path.write_bytes(path.read_bytes()[:60])
@@ -203,7 +209,7 @@ def test_a_damaged_crop_is_one_line(synthetic, tmp_path):
 
 
 def test_a_sweep_without_faces_or_intervals_reports(synthetic, tmp_path):
-    estimates = [{"measure": "psnr", "value": 30.0, "low": None, "high": None, "n": 1}]
+    estimates = [{"measure": "psnr", "value": 30.0, "low": None, "high": None, "n": 1, "units": 1}]
     synthetic.write(tmp_path, scores={}, faces=(("a.png", 0),), estimates=estimates, crops=False)
     page = Page(render([load_run(tmp_path)], "Title"))
     assert "VVC QP 37 codes at 0.300 bpp." in page.text

@@ -1,9 +1,10 @@
 import pytest
 
-from icm.evaluation.measures import Subject
+from icm.evaluation.measures import Subject, of_task
 from icm.evaluation.results import load_run
 from icm.report.points import collect_points, measures_of, series_of, subject_title, subjects_of
 
+CALIBRATED = of_task("faces")[1]
 DLIB, ARCFACE = Subject("dlib", "none"), Subject("arcface", "none")
 
 
@@ -54,7 +55,7 @@ def test_recognisers_measured_in_separate_jobs_share_a_point(synthetic, tmp_path
     assert points[0].estimate("cosine_similarity", DLIB).value == pytest.approx(0.9)
     assert points[0].estimate("cosine_similarity", ARCFACE).value == pytest.approx(0.5)
     assert points[0].face_keys() == list(synthetic.FACES)
-    assert points[0].scores("calibrated_similarity", ARCFACE)["a.png", 1] == 0.0
+    assert points[0].scores(CALIBRATED, ARCFACE)["a.png", 1] == 0.0
 
 
 def test_codecs_name_their_own_curves(synthetic, tmp_path):
