@@ -53,17 +53,19 @@ def evaluate(
     """
     from icm.codecs import create
     from icm.config import compose_job
-    from icm.download import cache_folder
+    from icm.download import cache_folder, use_cache_folder
     from icm.evaluation.cache import Cache
     from icm.evaluation.job import Job
     from icm.parts import preflight
 
+    if cache is not None:
+        use_cache_folder(Path(cache))
     source = GivenImages(images)
     tasks = compose_job(detector=detector, embedder=embedder, task=task)
     job = Job(create(codec, **options), source, tasks, seed)
     preflight(job.parts)
     folder = Path(directory if directory is not None else tempfile.mkdtemp(prefix="icm-"))
-    return job.run(Cache(Path(cache) if cache is not None else cache_folder()), folder)
+    return job.run(Cache(cache_folder()), folder)
 
 
 class GivenImages:

@@ -16,6 +16,7 @@ from icm.files import atomic_write, file_sha256
 TIMEOUT = 30  # seconds without a byte
 ATTEMPTS = 5  # connections in a row that bring nothing before it is given up
 BLOCK = 1 << 18
+_cache_folder: Path | None = None
 
 
 class DownloadError(UserError):
@@ -27,8 +28,15 @@ class _Interrupted(Exception):
 
 
 def cache_folder() -> Path:
-    """Where fetched images and checkpoints are kept: ``$ICM_CACHE``, by default ``~/.cache/icm``."""
-    return Path(os.environ.get("ICM_CACHE", "~/.cache/icm")).expanduser()
+    """Where everything is kept that can be made or fetched again: what `use_cache_folder` says, else ``$ICM_CACHE``,
+    else ``~/.cache/icm``."""
+    return _cache_folder or Path(os.environ.get("ICM_CACHE", "~/.cache/icm")).expanduser()
+
+
+def use_cache_folder(folder: Path | str) -> None:
+    """Make a folder the cache of this process: ``cache=DIR`` moves all of it. To be called before work begins."""
+    global _cache_folder
+    _cache_folder = Path(folder).expanduser()
 
 
 def download(

@@ -11,6 +11,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(autouse=True)
+def own_cache_folder(monkeypatch):
+    """No test leaves the cache folder it chose to the next one."""
+    from icm import download
+
+    monkeypatch.setattr(download, "_cache_folder", None)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real images for experiments; tests that need it skip where it is absent."""

@@ -260,3 +260,17 @@ def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path
     monkeypatch.delenv("ICM_CACHE")
     assert cache_folder().parts[-2:] == (".cache", "icm")
+
+
+def test_one_folder_holds_all_that_is_kept(monkeypatch, tmp_path):
+    from icm import download as module
+    from icm.faces.sources import Coco15Faces
+    from icm.masks.sam_weights import default_folder
+
+    monkeypatch.setenv("ICM_CACHE", str(tmp_path / "environment"))
+    assert module.cache_folder() == tmp_path / "environment"
+    monkeypatch.setattr(module, "_cache_folder", None)
+    module.use_cache_folder(tmp_path / "asked")
+    assert module.cache_folder() == tmp_path / "asked"
+    assert Coco15Faces().path == tmp_path / "asked" / "coco15"
+    assert default_folder() == tmp_path / "asked" / "sam"

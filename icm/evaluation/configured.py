@@ -6,6 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from icm.config import build
+from icm.download import cache_folder, use_cache_folder
 from icm.errors import UserError
 from icm.evaluation.cache import Cache
 from icm.evaluation.job import Job
@@ -31,6 +32,7 @@ def run_configured(cfg: DictConfig, directory: Path, sweep: Path | None = None) 
         UserError: A value that cannot be used, or something missing (`icm.preflight.PreflightError`).
     """
     _check(cfg)
+    use_cache_folder(cfg.cache)
     (directory / "summary.json").unlink(missing_ok=True)  # of an earlier run in this folder
     tasks = [build(task) for task in cfg.task.values()]
     job = Job(build(cfg.codec), build(cfg.faces), tasks, cfg.seed, cfg.workers)
@@ -41,7 +43,7 @@ def run_configured(cfg: DictConfig, directory: Path, sweep: Path | None = None) 
             log.info("%s is already measured in %s: not repeated", job.codec.title, run.directory)
             return run, True
     atomic_write(directory / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
-    return job.run(Cache(cfg.cache), directory), False
+    return job.run(Cache(cache_folder()), directory), False
 
 
 def _check(cfg: DictConfig) -> None:
