@@ -79,6 +79,21 @@ def test_safetensors_keep_float32_exactly_and_half_nearly(network, tmp_path):
     assert save_safetensors(rounded, tmp_path / "again.safetensors").read_bytes() == half.read_bytes()
 
 
+def test_the_published_format_holds_the_names_and_gives_the_network_back(network, waves, tmp_path):
+    from models.checkpoint import load_network, save_published
+
+    path = save_published(network, tmp_path / "out.pth.tar")
+    content = torch.load(path, weights_only=True)
+    fresh = type(network)(**network.architecture()).state_dict()
+    assert {name: value.shape for name, value in content["state_dict"].items()} == {
+        name: value.shape for name, value in fresh.items()
+    }
+    loaded = load_network(path)
+    with torch.inference_mode():
+        assert torch.equal(loaded(waves(128, 128))["x_hat"], network(waves(128, 128))["x_hat"])
+        assert loaded.compress(waves(128, 128)) == network.compress(waves(128, 128))
+
+
 def test_the_id_follows_weights_and_names_not_tables(network):
     from models.checkpoint import weights_id
 
