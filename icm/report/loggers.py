@@ -1,14 +1,17 @@
 """Where finished runs are mirrored besides their own files: ``logger=`` of evaluate.py."""
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from icm.errors import UserError
 from icm.evaluation.results import Run
 
-# The module whose ``log_run`` mirrors a run; None: the files of the run directory are all.
+# The module that mirrors runs and sweeps; None: the files of the run directory are all.
 _MIRRORS = {"csv": None, "wandb": "icm.report.wandb"}
 
 
@@ -20,8 +23,25 @@ def check_logger(cfg: DictConfig) -> None:
 
 def log_run(run: Run, cfg: DictConfig, sweep: Path | None = None) -> None:
     """Mirror a finished run as ``cfg.logger`` says; ``sweep`` is the folder of the sweep it belongs to, if any."""
-    module = _MIRRORS[cfg.logger.name]
-    if module:
+    if mirror := _mirror(cfg.logger):
         config = OmegaConf.to_container(cfg, resolve=True)
-        options = {key: value for key, value in config["logger"].items() if key in ("project", "entity")}
-        importlib.import_module(module).log_run(run, config, group=sweep.name if sweep else None, **options)
+        mirror.log_run(run, config, group=sweep.name if sweep else None, **_options(cfg.logger))
+        # The sweep says it once for all its jobs.
+        if sweep is None:
+            mirror.print_where(run.directory)
+
+
+def log_sweep(runs: Sequence[Run], directory: Path, logger: DictConfig) -> None:
+    """Mirror what a sweep found as a whole, as its ``logger`` says."""
+    if mirror := _mirror(logger):
+        mirror.log_sweep(runs, directory, **_options(logger))
+        mirror.print_where(directory)
+
+
+def _mirror(logger: DictConfig) -> ModuleType | None:
+    module = _MIRRORS[logger.name]
+    return importlib.import_module(module) if module else None
+
+
+def _options(logger: DictConfig) -> dict[str, Any]:
+    return {key: logger[key] for key in ("project", "entity") if key in logger}

@@ -62,6 +62,17 @@ def _figures(points: Sequence[Point], width: str) -> Iterator[tuple[str, Any]]:
             yield name, figures.recognition_figure(near, kind, subject, width)
 
 
+def first_figures(points: Sequence[Point]) -> dict[str, Any]:
+    """The figures to look at first: the headline measure of privacy, each of utility, one against the other."""
+    measures = measures_of(points)
+    shown = [*privacy_measures(points)[:1], *(measure for measure in measures if not is_privacy(measure))]
+    drawn = {measure.key: figures.overview_figure(points, measure) for measure in shown}
+    for privacy, utility in _trade_offs(points)[:1]:
+        front = pareto_front(points, privacy, utility)
+        drawn["trade_off"] = figures.trade_off_figure(points, privacy, utility, front)
+    return drawn
+
+
 def _nearest(points: Sequence[Point]) -> list[Point]:
     """Of every codec the point nearest to the highest rate that most have: at equal rate, as far as it was measured."""
     rates = rate_grid(points)

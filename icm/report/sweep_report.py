@@ -18,19 +18,21 @@ from icm.sweeps import failed_jobs, forget_jobs, print_failures, refuse_unwritab
 class SweepReport(Callback):
     """Writes ``table.csv``, ``table.md`` and ``report.html`` into the sweep directory and prints the table.
 
+    All of it is mirrored as ``logger`` says.
+
     A job that failed has left ``error.txt`` in its folder; the failed jobs are listed with their reasons and the
     command exits with status 1, after the report of the others is written. So it does when the report itself fails:
     Hydra turns any other exception of a callback into a warning and a success.
     """
 
-    # The folder of the sweep that is under way in this process.
-    running: ClassVar[Path | None] = None
+    # The folder of the sweep that is under way in this process, and its logger.
+    running: ClassVar[tuple[Path, DictConfig | None] | None] = None
 
     @classmethod
     def end_early(cls) -> None:
         """Report the jobs that have finished of a sweep that was interrupted."""
         if cls.running:
-            finish_sweep(cls.running)
+            finish_sweep(*cls.running)
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         _stop_unless_writable(Path(config.hydra.runtime.cwd) / config.hydra.run.dir)
@@ -38,14 +40,14 @@ class SweepReport(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         directory = Path(config.hydra.runtime.cwd) / config.hydra.sweep.dir
         _stop_unless_writable(directory)
-        SweepReport.running = directory
+        SweepReport.running = directory, config.get("logger")
         forget_jobs(directory)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         directory = Path(config.hydra.runtime.cwd) / config.hydra.sweep.dir
         SweepReport.running = None
         try:
-            failed = finish_sweep(directory)
+            failed = finish_sweep(directory, config.get("logger"))
         except Exception as error:
             if not isinstance(error, UserError):
                 traceback.print_exc()
@@ -55,16 +57,21 @@ class SweepReport(Callback):
             raise SystemExit(1)
 
 
-def finish_sweep(directory: Path) -> dict[str, str]:
-    """Report the finished jobs of a sweep directory; returns the failed ones, folder name to reason."""
+def finish_sweep(directory: Path, logger: DictConfig | None = None) -> dict[str, str]:
+    """Report the finished jobs of a sweep directory, mirror the report as ``logger`` says (None: nowhere).
+
+    Returns:
+        The failed jobs, folder name to reason.
+    """
     failed = failed_jobs(directory)
-    report_finished(directory, failed)
+    report_finished(directory, failed, logger)
     print_failures(directory, failed)
     return failed
 
 
-def report_finished(directory: Path, failed: dict[str, str]) -> None:
+def report_finished(directory: Path, failed: dict[str, str], logger: DictConfig | None) -> None:
     from icm.evaluation.results import load_runs
+    from icm.report.loggers import log_sweep
     from icm.report.write import write_reports
 
     runs = [run for run in load_runs(directory) if run.directory.name not in failed]
@@ -73,6 +80,8 @@ def report_finished(directory: Path, failed: dict[str, str]) -> None:
         return
     for path in write_reports(runs, directory):
         print(path)
+    if logger is not None:
+        log_sweep(runs, directory, logger)
 
 
 def _stop_unless_writable(directory: Path) -> None:

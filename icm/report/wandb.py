@@ -1,141 +1,200 @@
-"""A mirror of one finished run in Weights & Biases. The CSV and JSON files stay the source of truth."""
+"""A mirror of finished runs in Weights & Biases. The CSV and JSON files stay the source of truth.
 
-import contextlib
-import hashlib
+Every job is a run of type ``evaluate`` in the group of its sweep, which has a run of type ``sweep`` for all of them.
+"""
+
 import io
-import logging
-import os
-import shutil
-from collections.abc import Iterator
+import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from icm.evaluation.results import Run
-from icm.report import figures
-from icm.report.points import Point, collect_points, measures_of, subject_title
-from icm.wandb_mode import default_mode
-
-log = logging.getLogger(__name__)
+from icm.report import figures, findings
+from icm.report.comparisons import compare
+from icm.report.equal_rate import privacy_measures
+from icm.report.page_data import answers
+from icm.report.paper import first_figures
+from icm.report.points import Point, collect_points, measures_of, subject_title, subjects_of
+from icm.report.tables import difference_table, table
+from icm.report.wandb_session import record, sync_command
 
 # Crops are uploaded one by one: enough rows to look at, not a copy of a whole data set.
 TABLE_FACES = 200
-CONNECT_SECONDS = 30
+TAG = 64  # characters that W&B takes
 
 
 def log_run(
     run: Run, config: dict, project: str = "icm", entity: str | None = None, group: str | None = None
 ) -> str | None:
-    """Log a finished run: config, summary metrics, the per-face table with crops, and figures.
+    """Log a finished run: config, summary metrics, tables of images and faces with crops, figures, result files.
 
     Offline unless the user is logged in (an API key in WANDB_API_KEY or in the netrc file); WANDB_MODE overrides both.
-    Everything that W&B writes goes to ``run.directory/wandb``. The id follows from the run directory, and an earlier
-    offline copy of the same id is replaced, so that a rerun shows as one W&B run.
 
     Args:
-        run: a run whose directory may be written to.
-        config: the resolved configuration as plain containers.
-        project, entity: where the run appears (entity None: the user's default).
-        group: the sweep that the run is a job of, if any.
+        run: A run whose directory may be written to.
+        config: The resolved configuration as plain containers.
+        project, entity: Where the run appears (entity None: the user's default).
+        group: The sweep that the run is a job of, if any.
 
     Returns:
-        The W&B run id, or None when W&B failed: that is a logged warning with the reason, since the results are on
-        disk already.
+        The W&B run id, or None when W&B failed, which is a logged warning.
     """
-    try:
-        with _data_kept_in(run.directory):
-            return _log_run(run, config, project, entity, group)
-    except Exception as error:  # whatever W&B raises must not cost a finished measurement
-        log.warning("Weights & Biases did not record %s: %s", run.directory, _without_key(error))
-        return None
+    summary = run.summary
 
+    def fill(mirror) -> None:
+        (point,) = collect_points([run])
+        mirror.summary.update(_metrics(run))
+        mirror.log({**_tables(point), **_pictures(_job_figures(point))})
+        use_checkpoint(mirror, summary["parameters"].get("checkpoint_sha256"))
+        mirror.log_artifact(_result_files(run, mirror.id))
 
-@contextlib.contextmanager
-def _data_kept_in(directory: Path) -> Iterator[None]:
-    """Stage the pictures of tables below the run directory rather than in the user's home, unless told where."""
-    if "WANDB_DATA_DIR" in os.environ:
-        yield
-        return
-    os.environ["WANDB_DATA_DIR"] = str((directory / "wandb" / "data").resolve())
-    try:
-        yield
-    finally:
-        del os.environ["WANDB_DATA_DIR"]
-
-
-def run_id(directory: Path | str) -> str:
-    """A stable id of 16 hexadecimal digits for a run directory."""
-    return hashlib.sha256(str(Path(directory).resolve()).encode()).hexdigest()[:16]
-
-
-def _without_key(error: Exception) -> str:
-    text = " ".join(str(error).split()) or error.__class__.__name__
-    key = os.environ.get("WANDB_API_KEY")
-    return text.replace(key, "<key>") if key else text
-
-
-def _log_run(run: Run, config: dict, project: str, entity: str | None, group: str | None) -> str:
-    mode = default_mode()
-    identity = run_id(run.directory)
-    # wandb creates this folder only where it may write, and says so on the console when it is absent.
-    folder = run.directory / "wandb"
-    folder.mkdir(parents=True, exist_ok=True)
-    for earlier in (*folder.glob(f"offline-run-*-{identity}"), *folder.glob("data")):
-        shutil.rmtree(earlier)
-
-    import wandb
-
-    settings = wandb.Settings(
-        silent=True,
-        console="off",
-        init_timeout=CONNECT_SECONDS,
-        x_disable_stats=True,
-        disable_git=True,
-        disable_code=True,
-        disable_job_creation=True,
+    return record(
+        run.directory,
+        fill,
+        commit=_commit(run),
+        project=project,
+        entity=entity,
+        group=group,
+        job_type="evaluate",
+        name=f"{summary['title']}, {summary['source']}",
+        tags=_tags(summary["codec"], summary["source"], *summary["tasks"]),
+        notes=f"{summary['label']} on {summary['source']}: {summary['images']} images; data {summary['data']}",
+        config={**config, "checkpoint_sha256": summary["parameters"].get("checkpoint_sha256")},
     )
 
-    def begin(mode: str):
-        return wandb.init(
-            project=project, entity=entity, group=group, name=run.summary["title"], id=identity,
-            dir=str(run.directory), mode=mode, config=config, settings=settings,
-            resume="allow" if mode == "online" else None, reinit="finish_previous",
-        )  # fmt: skip
+
+def log_sweep(runs: Sequence[Run], directory: Path, project: str = "icm", entity: str | None = None) -> str | None:
+    """Log one run for a whole sweep: its answer, table, paired differences, figures, and report.html.
+
+    Args:
+        runs: Of the sweep, at least one.
+        directory: The sweep's folder, which holds its report.
+        project, entity: Where the run appears.
+
+    Returns:
+        As `log_run`.
+    """
+    points = collect_points(runs)
+    ranked = answers(points).first
+    several = len({subject.attack for subject in subjects_of(points)} - {""}) > 1
+    answer = findings.answer(ranked[0], points, several) if ranked else ""
+
+    def fill(mirror) -> None:
+        import wandb
+
+        mirror.summary.update({"answer": answer, "points": len(points), "jobs": len(runs)})
+        mirror.log({"table": _long_table(runs), **_differences(points), **_pictures(first_figures(points))})
+        report = directory / "report.html"
+        mirror.log({"report": wandb.Html(report.read_text(encoding="utf-8"), inject=False)})
+        artifact = wandb.Artifact(f"sweep-{mirror.id}", "sweep", description=answer)
+        for name in ("table.csv", "table.md", "report.html"):
+            artifact.add_file(str(directory / name), policy="mutable")
+        mirror.log_artifact(artifact)
+
+    codecs = dict.fromkeys(run.summary["codec"] for run in runs)
+    sources = dict.fromkeys(run.summary["source"] for run in runs)
+    tasks = dict.fromkeys(task for run in runs for task in run.summary["tasks"])
+    return record(
+        directory,
+        fill,
+        commit=_commit(runs[0]),
+        project=project,
+        entity=entity,
+        group=directory.name,
+        job_type="sweep",
+        name=f"{directory.name}: all {len(points)} points",
+        tags=_tags(*codecs, *sources, *tasks),
+        notes=answer,
+        config={"jobs": [run.summary["label"] for run in runs]},
+    )
+
+
+def print_where(directory: Path) -> None:
+    """Say where the offline runs of a folder are and what uploads them; nothing when there are none."""
+    if command := sync_command(directory):
+        print(f"W&B: recorded offline in {directory}; upload with: {command}")
+
+
+def checkpoint_name(sha256: str) -> str:
+    """The artifact of a checkpoint of train.py, by the digest of its file: ``checkpoint:sha256-0123456789abcdef``."""
+    return f"checkpoint:sha256-{sha256[:16]}"
+
+
+def use_checkpoint(mirror: Any, sha256: str | None) -> None:
+    """Link the run to the training whose checkpoint it measured, where that is known to the server."""
+    if sha256 is None or mirror.offline:
+        return
+    import wandb
 
     try:
-        mirror = begin(mode)
-    except Exception as error:  # no network, a refused key
-        if mode != "online":
-            raise
-        log.warning("%s; recorded offline, upload it with: wandb sync %s", _without_key(error), folder)
-        # Nor will the other jobs of this command wait for it.
-        os.environ["WANDB_MODE"] = "offline"
-        mirror = begin("offline")
-    exit_code = 1
-    try:
-        point = collect_points([run])[0]
-        mirror.summary.update(_metrics(run))
-        tables = {"faces": _face_table(point)} if point.face_keys() else {}
-        mirror.log({**tables, **_figures(point)})
-        exit_code = 0
-    finally:
-        mirror.finish(exit_code=exit_code)
-    return identity
+        mirror.use_artifact(checkpoint_name(sha256), type="model")
+    except (wandb.errors.CommError, ValueError):  # trained elsewhere
+        mirror.summary["checkpoint"] = f"{checkpoint_name(sha256)} is not in this project"
+
+
+def _commit(run: Run) -> str | None:
+    commit = run.summary.get("git_commit")
+    return commit.removesuffix("-dirty") if commit else None
+
+
+def _tags(*names: str) -> list[str]:
+    return [name[:TAG] for name in dict.fromkeys(names) if name]
 
 
 def _metrics(run: Run) -> dict:
     """Summary numbers with flat names: ``bpp``, ``cosine_similarity/dlib``, ``cosine_similarity/dlib/low``."""
     summary = run.summary
-    names = ("codec", "title", "series", "label", "images", "faces", "bpp", "bpp_total", "bpp_pooled", "data")
+    names = (
+        "codec",
+        "title",
+        "series",
+        "label",
+        "images",
+        "faces",
+        "bpp",
+        "bpp_total",
+        "bpp_pooled",
+        "data",
+        "git_commit",
+    )
     metrics = {name: summary.get(name) for name in names}
     metrics |= {f"point/{name}": value for name, value in summary["point"].items()}
     metrics["skipped"] = len(summary["skipped"])
     for (measure, subject), estimate in run.estimates.items():
-        name = "/".join([measure, *(part for part in subject if part not in ("", "none"))])
+        name = metric_name(measure, *subject)
         metrics |= {name: estimate.value, f"{name}/low": estimate.low, f"{name}/high": estimate.high}
     return {name: value for name, value in metrics.items() if value is not None}
 
 
+def metric_name(measure: str, *subject: str) -> str:
+    """The summary metric of an estimate."""
+    return "/".join([measure, *(part for part in subject if part not in ("", "none"))])
+
+
+# Tables --------------------------------------------------------------------------------------------------------------
+
+
+def _tables(point: Point) -> dict:
+    tables = {"images": _image_table(point)}
+    return {**tables, "faces": _face_table(point)} if point.face_keys() else tables
+
+
+def _image_table(point: Point):
+    """The rows of images.csv; what is infinite, the PSNR of a lossless picture, is empty."""
+    import wandb
+
+    rows = point.runs[0].images
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return wandb.Table(columns=columns, data=[[_finite(row.get(name)) for name in columns] for row in rows])
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _face_table(point: Point):
-    """A row per face: image, face, original and coded crop, and a column per measure of faces and recogniser."""
+    """A row per face: image, face, box, original and coded crop, and a column per measure of faces and recogniser."""
     import wandb
 
     scores = {
@@ -144,18 +203,38 @@ def _face_table(point: Point):
         if measure.of == "faces"
         for subject in subjects
     }
-    table = wandb.Table(columns=["image", "face", "original", "coded", *scores])
+    sizes = {(row["image"], row["face"]): (row["width"], row["height"]) for run in point.runs for row in run.faces}
+    rows = wandb.Table(columns=["image", "face", "width", "height", "original", "coded", *scores])
     for key in point.face_keys()[:TABLE_FACES]:
         crops = [point.crop(kind, key) for kind in ("original", "coded")]
         pictures = [None if path is None else wandb.Image(str(path)) for path in crops]
-        table.add_data(*key, *pictures, *(found.get(key) for found in scores.values()))
-    return table
+        rows.add_data(*key, *sizes[key], *pictures, *(found.get(key) for found in scores.values()))
+    return rows
 
 
-def _figures(point: Point) -> dict:
+def _long_table(runs: Sequence[Run]):
     import wandb
-    from PIL import Image
 
+    rows = table(runs)
+    return wandb.Table(columns=list(rows[0]), data=[[_finite(value) for value in row.values()] for row in rows])
+
+
+def _differences(points: Sequence[Point]) -> dict:
+    """A table of paired differences for the headline measure."""
+    import wandb
+
+    comparisons = compare(points)
+    for measure in privacy_measures(points):
+        if any(comparison.of(measure) for comparison in comparisons):
+            heading, rows = difference_table(points, comparisons, measure)
+            return {f"differences/{measure.key}": wandb.Table(columns=heading, data=rows)}
+    return {}
+
+
+# Pictures and files --------------------------------------------------------------------------------------------------
+
+
+def _job_figures(point: Point) -> dict:
     drawn = {
         f"spread/{measure.key}": figures.spread_figure(point, measure)
         for measure in measures_of([point])
@@ -163,7 +242,29 @@ def _figures(point: Point) -> dict:
     }
     if point.face_keys():
         drawn["strip"] = figures.strip_figure([point], point.face_keys()[:4])
-    pictures = {}
-    for name, figure in drawn.items():
-        pictures[f"figures/{name}"] = wandb.Image(Image.open(io.BytesIO(figures.png_bytes(figure))))
-    return pictures
+    return drawn
+
+
+def _pictures(drawn: dict) -> dict:
+    import wandb
+    from PIL import Image
+
+    return {f"figures/{name}": wandb.Image(Image.open(io.BytesIO(figures.png_bytes(figure))))
+            for name, figure in drawn.items()}  # fmt: skip
+
+
+def _result_files(run: Run, identity: str):
+    """The result files as an artifact: what the other tables here are made from."""
+    import wandb
+
+    checkpoint = run.summary["parameters"].get("checkpoint_sha256")
+    artifact = wandb.Artifact(
+        f"results-{identity}",
+        "results",
+        description=run.summary["title"],
+        metadata={"cell": run.summary["cell"], "data": run.summary["data"], "checkpoint_sha256": checkpoint},
+    )
+    for path in sorted(run.directory.iterdir()):
+        if path.is_file() and path.suffix in (".json", ".csv", ".yaml"):
+            artifact.add_file(str(path), policy="immutable")
+    return artifact

@@ -64,6 +64,17 @@ def test_finished_sweep_has_table_and_report(sweep, tmp_path):
     assert "VVC QP 32" in result.stdout
 
 
+def test_a_sweep_is_mirrored_as_its_logger_says(sweep, tmp_path):
+    with open(tmp_path / "app.yaml", "a", encoding="utf-8") as file:
+        file.write("logger: {name: wandb, project: icm, entity: null}\n")
+    result = sweep("32,40")
+    assert result.returncode == 0, result.stderr
+    folder = tmp_path / "sweep"
+    assert result.stdout.count("wandb sync ") == 1
+    assert f"recorded offline in {folder}; upload with: wandb sync {folder}/wandb/offline-run-*" in result.stdout
+    assert len(list(folder.glob("wandb/offline-run-*"))) == 1
+
+
 def test_failed_jobs_are_named_and_lose_nothing(sweep, tmp_path):
     result = sweep("32,99,98")
     assert result.returncode == 1

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import wandb
 from wandb.sdk.lib.wbauth import wbnetrc
 
 from icm.report import wandb as mirror
+from icm.report.wandb_session import run_id
 from icm.wandb_mode import default_mode
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,10 +25,18 @@ def guarded(self, address):
         raise OSError("no network in this test")
     return connect(self, address)
 socket.socket.connect = guarded
-from icm.evaluation.results import load_run
-from icm.report.wandb import log_run
+from icm.evaluation.results import load_run, load_runs
+from icm.report.wandb import log_run, log_sweep, print_where
+from icm.report.write import write_reports
+sweep = Path(sys.argv[1])
 for _ in range(2):
-    print(log_run(load_run(Path(sys.argv[1])), {"codec": {"name": "vvc"}}, project="icm", group="sweep"))
+    print(log_run(load_run(sweep / "0"), {"codec": {"name": "vvc"}}, project="icm", group="sweep"))
+runs = load_runs(sweep)
+sys.stdout, kept = sys.stderr, sys.stdout
+write_reports(runs, sweep)
+sys.stdout = kept
+print(log_sweep(runs, sweep))
+print_where(sweep)
 print(tried)
 """
 FAILING_RUN = """
@@ -39,6 +49,7 @@ from icm.evaluation.results import load_run
 from icm.report.wandb import log_run
 finished = []
 class Run:
+    offline = True
     class summary:
         update = staticmethod(lambda values: None)
     def log(self, values):
@@ -49,7 +60,7 @@ broken.init = lambda **options: Run()
 broken.Settings = lambda **options: None
 broken.Image = lambda picture: None
 class Table:
-    def __init__(self, columns): pass
+    def __init__(self, columns, data=()): pass
     def add_data(self, *cells): pass
 broken.Table = Table
 print(log_run(load_run(Path(sys.argv[1])), {}), finished)
@@ -64,21 +75,104 @@ def python(code: str, directory: Path, **environment: str) -> subprocess.Complet
     )  # fmt: skip
 
 
-def test_offline_run_is_written_once_without_network(synthetic, tmp_path):
-    directory = synthetic.write(tmp_path / "run", skipped=[{"image": "x", "reason": "damaged"}])
-    home = tmp_path / "home"
-    home.mkdir()
-    result = python(OFFLINE_RUN, directory, HOME=str(home), WANDB_MODE="offline")
-    identity = mirror.run_id(directory)
-    assert result.stdout.split() == [identity, identity, "[]"]
-    assert result.stderr == ""
-    (record,) = (directory / "wandb").glob(f"offline-run-*-{identity}/run-{identity}.wandb")
-    content = record.read_bytes()
-    for text in (b"cosine_similarity/dlib/low", b"VVC QP 37", b"sweep"):
-        assert text in content
-    crops = [path for path in (directory / "wandb" / "data").rglob("*") if path.is_file()]
-    assert len(crops) >= 8
+@pytest.fixture(scope="module")
+def offline(synthetic, tmp_path_factory):
+    """A sweep folder of two jobs after the first, twice, and the sweep were recorded, and what that printed."""
+    sweep = tmp_path_factory.mktemp("a sweep")
+    home = tmp_path_factory.mktemp("home")
+    skipped = [{"image": "x", "reason": "damaged"}]
+    checkpoint = {"parameters": {"rate": "mid", "checkpoint_sha256": "f" * 64}}
+    synthetic.write(sweep / "0", skipped=skipped, **checkpoint)
+    images = sweep / "0" / "images.csv"
+    images.write_text(images.read_text(encoding="utf-8").replace("30.000000", "inf", 1), encoding="utf-8")
+    synthetic.write(sweep / "1", point={"qp": 40}, bpp=0.2, scores={"dlib": [0.5] * 4})
+    synthetic.write(sweep / "2", "jpeg", {"quality": 9}, 0.25, scores={"dlib": [0.4] * 4})
+    result = python(OFFLINE_RUN, sweep, HOME=str(home), WANDB_MODE="offline")
+    return sweep, home, result.stdout.splitlines()
+
+
+def record_of(directory):
+    identity = run_id(directory)
+    (path,) = (directory / "wandb").glob(f"offline-run-*-{identity}/run-{identity}.wandb")
+    return path.read_bytes(), path.parent
+
+
+def table_of(folder, name):
+    (path,) = (folder / "files" / "media" / "table").rglob(f"{name}_*.table.json")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_nothing_leaves_the_machine_or_the_folder(offline):
+    sweep, home, printed = offline
+    assert printed[-1] == "[]"
     assert [path for path in home.rglob("*") if path.is_file() and "artifacts" in path.parts] == []
+    command = f"wandb sync '{sweep}'/wandb/offline-run-* '{sweep}'/*/wandb/offline-run-*"
+    assert printed[-2] == f"W&B: recorded offline in {sweep}; upload with: {command}"
+
+
+def test_a_job_is_a_run_with_everything_to_review_it(offline):
+    sweep, _, printed = offline
+    # A second record replaces the first.
+    assert printed[0] == printed[1] == run_id(sweep / "0")
+    content, folder = record_of(sweep / "0")
+    for text in (b"VVC QP 37, demo", b"sweep", b"evaluate", b"faces", b"cosine_similarity/dlib/low", b"0123abc",
+                 b"vvc qp 37 on demo: 3 images; data 0123", b"f" * 64, b"faces.csv", b"summary.json"):  # fmt: skip
+        assert text in content, text
+    images = table_of(folder, "images")
+    assert images["columns"][:3] == ["image", "width", "height"]
+    assert len(images["data"]) == 3
+    assert images["data"][0][images["columns"].index("psnr")] is None
+    faces = table_of(folder, "faces")
+    assert faces["columns"] == ["image", "face", "width", "height", "original", "coded", "cosine similarity, Dlib",
+                                "calibrated similarity, Dlib"]  # fmt: skip
+    assert faces["data"][0][:4] == ["a.png", 0, 40, 40]
+    assert faces["data"][0][6:] == [0.9, 0.8]
+    crops = [path for path in (sweep / "0" / "wandb" / "data").rglob("*") if path.is_file()]
+    assert len(crops) >= 8
+
+
+def test_a_sweep_is_a_run_with_its_answer_table_differences_and_report(offline):
+    sweep, _, printed = offline
+    assert printed[2] == run_id(sweep)
+    content, folder = record_of(sweep)
+    answer = b"At 0.25 bpp, JPEG protects best: calibrated similarity"
+    for text in (answer, f"{sweep.name}: all 3 points".encode(), b"jpeg", b"report.html", b"table.md"):
+        assert text in content, text
+    assert len(table_of(folder, "table")["data"]) == 3
+    assert table_of(folder, "calibrated_similarity")["data"][0][:3] == [
+        "JPEG quality 9",
+        "VVC",
+        "0.250",
+    ]
+    (page,) = (folder / "files" / "media" / "html").glob("report_*.html")
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert {path.name.split("_")[0] for path in (folder / "files" / "media" / "images" / "figures").iterdir()} == {
+        "psnr", "calibrated", "trade",
+    }  # fmt: skip
+
+
+class Server:
+    """What the code calls of a W&B run that is online."""
+
+    offline = False
+
+    def __init__(self, known: bool):
+        self.known, self.used, self.summary = known, [], {}
+
+    def use_artifact(self, name, type):
+        if not self.known:
+            raise wandb.errors.CommError("artifact not found")
+        self.used.append((name, type))
+
+
+def test_a_run_is_linked_to_the_training_of_its_checkpoint():
+    digest = "0123456789abcdef" * 4
+    server = Server(known=True)
+    mirror.use_checkpoint(server, digest)
+    assert server.used == [("checkpoint:sha256-0123456789abcdef", "model")]
+    elsewhere = Server(known=False)
+    mirror.use_checkpoint(elsewhere, digest)
+    assert elsewhere.summary == {"checkpoint": "checkpoint:sha256-0123456789abcdef is not in this project"}
 
 
 def test_failure_is_a_warning_and_the_run_is_finished(synthetic, tmp_path):
@@ -117,5 +211,5 @@ def test_a_key_in_the_environment_is_a_login(nobody, monkeypatch):
 
 def test_id_follows_the_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert mirror.run_id("0") == mirror.run_id(tmp_path / "0") != mirror.run_id(tmp_path / "1")
-    assert len(mirror.run_id("0")) == 16
+    assert run_id("0") == run_id(tmp_path / "0") != run_id(tmp_path / "1")
+    assert len(run_id("0")) == 16
