@@ -1,0 +1,1 @@
+"""Networks that stand for the machine: object detectors whose accuracy on coded pictures is measured."""
