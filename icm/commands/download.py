@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from icm.detectors import weights as utility_weights
 from icm.errors import UserError
 from icm.faces import lfw, weights
 from icm.faces.sources import COCO15, Coco15Faces
@@ -23,6 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kind = kinds.add_parser("weights", help="weights of recognisers and detectors, into DeepFace's own folder")
     kind.add_argument("names", nargs="*", metavar="NAME", help=f"default: all. Names: {', '.join(names)}")
     kind.set_defaults(fetch=_weights)
+
+    kind = kinds.add_parser("utility", help="weights of the networks of task=detection, segmentation and keypoints")
+    kind.add_argument("names", nargs="+", metavar="NAME", help=f"one of {', '.join(sorted(utility_weights.FILES))}")
+    kind.set_defaults(fetch=_utility)
 
     kind = kinds.add_parser("coco15", help="the fifteen COCO images of faces=coco15")
     kind.add_argument("--path", type=Path, help="folder (default: coco15 in $ICM_CACHE or ~/.cache/icm)")
@@ -52,6 +57,14 @@ def _weights(arguments: argparse.Namespace) -> int:
             raise weights.WeightsError(f"download weights {name}: no such weights; choose from {choices}")
         wanted += weights.PAPER if name == "paper" else [name]
     return _each(dict.fromkeys(wanted), weights.fetch)
+
+
+def _utility(arguments: argparse.Namespace) -> int:
+    for name in arguments.names:
+        if name not in utility_weights.FILES:
+            choices = ", ".join(sorted(utility_weights.FILES))
+            raise UserError(f"download utility {name}: no such weights; choose from {choices}")
+    return _each(dict.fromkeys(arguments.names), utility_weights.fetch)
 
 
 def _coco15(arguments: argparse.Namespace) -> int:

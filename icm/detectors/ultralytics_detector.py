@@ -3,6 +3,7 @@
 import importlib.util
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class UltralyticsDetector:
         self.image_size = image_size
         self.device = device
         self._own = None if weights is None else Path(weights).expanduser()
-        self._network = None
+        self._network: Any = None
         self._ids: dict[int, int] = {}
         # One picture at a time: Ultralytics keeps the state of a prediction in the model.
         self._predicting = threading.Lock()
@@ -84,7 +85,7 @@ class UltralyticsDetector:
     def _path(self) -> Path:
         return self._own or files.path_of(self.name)
 
-    def _load(self):
+    def _load(self) -> Any:
         problems = self.preflight()
         if problems:
             raise DetectorError(f"{problems[0].what}. {problems[0].remedy}")

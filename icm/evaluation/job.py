@@ -184,8 +184,10 @@ class Job:
             "versions": provenance.versions(),
             "git_commit": provenance.git_commit(),
         }
+        titles = {name: title for found in outcomes.values() for name, title in found.summary.get("titles", {}).items()}
         for outcome in outcomes.values():
             summary.update(outcome.summary)  # type: ignore[typeddict-item]
+        summary["titles"] = titles
         return summary
 
 

@@ -101,6 +101,7 @@ class Measure:
             `icm.metrics.verification.Statistic` to take it by. ``boxes``: the estimate, from boxes found again.
         compute: Takes what its task has found: `FaceEvidence` for faces and pairs, (original, coded) for coding,
             `icm.metrics.detectability.Detectability` for boxes, (original, coded, mask or None) for other tasks.
+            For detection tasks the name of the number in `icm.metrics.detection.summarize`.
         limits: Columns of the interval in table.csv; by default KEY_low and KEY_high.
         headline: Whether it is shown where there is room for few: on the terminal.
     """
@@ -113,7 +114,7 @@ class Measure:
     caption: str
     task: str
     of: Literal["faces", "images", "pairs", "boxes"]
-    compute: Callable[..., Any] = field(repr=False)
+    compute: Any = field(repr=False)
     limits: tuple[str, str] = ("", "")
     headline: bool = False
 
@@ -285,6 +286,21 @@ MEASURES: tuple[Measure, ...] = (
         "ms_ssim", "MS-SSIM", "MS-SSIM", "higher is useful", 4,
         "Multi-scale structural similarity, mean over images of at least 161 pixels a side.",
         task="quality", of="images", compute=_ms_ssim,
+    ),
+    *(
+        Measure(
+            f"{prefix}{key}", f"{kind} {title}", f"{kind} AP", "higher is useful", 3,
+            f"COCO {kind} {title} of the detector on the coded pictures; interval by bootstrap over images.",
+            task=task, of="pairs", compute=source, headline=key == "ap",
+        )
+        for task, prefix, kind in (
+            ("detection", "", "box"), ("segmentation", "mask_", "mask"), ("keypoints", "keypoint_", "keypoint")
+        )
+        for key, title, source in (
+            ("ap", "AP", "ap"), ("ap50", "AP50", "ap50"), ("ap75", "AP75", "ap75"),
+            ("ap_small", "AP small", "ap_small"), ("ap_medium", "AP medium", "ap_medium"),
+            ("ap_large", "AP large", "ap_large"), ("ap_person", "person AP", "ap/person"),
+        )
     ),
     *(
         Measure(
