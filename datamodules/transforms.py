@@ -32,8 +32,8 @@ def pad(image: np.ndarray, mask: np.ndarray, height: int, width: int) -> Pair:
 def random_crop(image: np.ndarray, mask: np.ndarray, size: int, rng: np.random.Generator, least: int = 0) -> Pair:
     """A square of ``size`` pixels from a uniformly random place; smaller images are padded first (`pad`).
 
-    A square with fewer than ``least`` set pixels of the (first) mask is drawn again, at most `CROP_DRAWS` times in all; then the last
-    one is taken as it is.
+    A square with fewer than ``least`` set pixels of the (first) mask is drawn again, at most `CROP_DRAWS` times in all;
+    then the last one is taken as it is.
     """
     image, mask = pad(image, mask, size, size)
     for _ in range(CROP_DRAWS):
