@@ -17,8 +17,11 @@ class EdgeGate(nn.Module):
     """A small U-Net (Ronneberger et al. 2015) from an image to edge logits at its own resolution.
 
     (B, 3, H, W) RGB in [0, 1] -> (B, 1, H, W); H and W multiples of 32. It works at a quarter of the resolution and
-    sees about 200 pixels around, since what makes an edge an object's edge is not local. ``width`` is its number of
-    channels; the last bias starts the gate open.
+    sees about 200 pixels around, since what makes an edge an object's edge is not local. The last bias starts the gate
+    open.
+
+    Args:
+        width: Number of channels.
     """
 
     def __init__(self, width: int = 32):
@@ -55,6 +58,11 @@ class GatedHyperprior(Hyperprior):
     can be learnt directly, from the mask (``objective.edge_weight``; compare arXiv 2402.08267, which predicts the mask
     from the encoder's features). ``forward`` adds ``"edge_logits"`` (B, 1, H, W) to its output. Decoding does not use
     the gate: bitstreams are those of `Hyperprior`.
+
+    Args:
+        N: As in `Hyperprior`.
+        M: As in `Hyperprior`.
+        gate: Channels of the gate.
     """
 
     signature: ClassVar[tuple[str, ...]] = (*Hyperprior.signature, "gate.out.weight")

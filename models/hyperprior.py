@@ -12,10 +12,14 @@ from models.network import CodecNetwork
 
 
 class Hyperprior(CodecNetwork, MeanScaleHyperprior):
-    """A small convolutional codec: ``N`` channels in the transforms and the hyper-latent, ``M`` in the latent.
+    """A small convolutional codec.
 
     State-dict names and bitstreams are those of CompressAI's ``MeanScaleHyperprior(N, M)``; the latent is H / 16 x
     W / 16.
+
+    Args:
+        N: Channels of the transforms and the hyper-latent.
+        M: Channels of the latent.
     """
 
     multiple = 64

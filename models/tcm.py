@@ -21,12 +21,20 @@ _WINDOW, _HYPER_WINDOW = 8, 4
 
 
 class TCM(CodecNetwork):
-    """``N`` half the width of the transforms, ``M`` latent channels at 1/16 of the picture, ``hyper`` at 1/64.
+    """The published network (76.6 M parameters) by default; N = 64 is the published small one.
 
-    ``slices`` equal parts of the latent are coded one after the other, each with means and scales predicted from the
-    hyper-latent and the parts before it. ``depth`` mixture blocks make a stage (alternately plain and shifted windows);
-    ``attention`` and ``context`` are the widths of the attention modules and of the prediction convolutions. The
-    defaults are the published network (76.6 M parameters); N = 64 is the published small one.
+    Args:
+        N: Half the width of the transforms.
+        M: Latent channels, at 1/16 of the picture.
+        hyper: Hyper-latent channels, at 1/64.
+        slices: Equal parts of the latent, coded one after the other, each with means and scales predicted from the
+            hyper-latent and the parts before it.
+        depth: Mixture blocks of a stage, alternately with plain and shifted windows.
+        attention: Width of the attention modules.
+        context: Widths of the prediction convolutions.
+
+    Raises:
+        ValueError: ``M`` does not divide into ``slices``.
     """
 
     multiple = 128

@@ -40,9 +40,15 @@ def default_run_name() -> str:
 
 
 def refuse_distributed_sweep(trainer: Mapping) -> None:
-    """UserError when a job of ``-m`` asks for more than one process.
+    """Refuse a job of ``-m`` in more than one process.
 
     Lightning starts the other processes with this one's command line: each would begin a whole sweep of its own.
+
+    Args:
+        trainer: ``devices`` and ``num_nodes``.
+
+    Raises:
+        UserError: They ask for more than one.
     """
     devices, nodes = trainer["devices"], trainer["num_nodes"]
     alone = str(devices) == "1" or (not isinstance(devices, str | int) and len(devices) == 1)
