@@ -22,6 +22,7 @@ _BATCH = 32
 _DET_POINTS = 100
 _BINS = 40
 _CMC_RANKS = 20
+_LEAST_RANGE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,10 @@ def curves(evidence: FaceEvidence, embedder: str, attack: str) -> list[dict[str,
         return []
     _, false_match, match = roc(genuine, impostor)
     kept = np.unique(np.linspace(0, len(match) - 1, _DET_POINTS).round().astype(int))
-    edges = np.histogram_bin_edges(np.concatenate([genuine, impostor]), _BINS)
+    low, high = min(genuine[0], impostor[0]), max(genuine[-1], impostor[-1])
+    # Faces that nothing tells apart, such as black boxes, score alike up to rounding.
+    margin = _LEAST_RANGE if high - low < _LEAST_RANGE else 0.0
+    edges = np.linspace(low - margin, high + margin, _BINS + 1)
     last = min(_CMC_RANKS, max(1, int(evidence.ranks.candidates.max(initial=1))))
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {
         "det": (false_match[kept], 1 - match[kept]),

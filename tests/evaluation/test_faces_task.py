@@ -14,7 +14,7 @@ from icm.evaluation.cache import Cache
 from icm.evaluation.faces import FacesTask
 from icm.evaluation.job import Job
 from icm.evaluation.measures import FaceEvidence, Subject
-from icm.evaluation.recognition import measure
+from icm.evaluation.recognition import curves, measure
 from icm.faces.boxes import KnownFace
 from icm.faces.demo_scenes import SCENES, compose
 from icm.faces.sources import SourceImage
@@ -119,6 +119,21 @@ def test_a_protocol_of_pairs_is_judged_fold_by_fold():
         ].value
         is None
     )
+
+
+def test_faces_that_nothing_tells_apart_give_chance_and_finite_curves(rng):
+    """As behind black boxes: every embedding is the same up to rounding."""
+    rows = np.ones((6, 8), np.float32)
+    scores = 1 - rng.integers(0, 2, (6, 6)) * 1.1e-16
+    strangers = np.kron(~np.eye(3, dtype=bool), np.ones((2, 2), dtype=bool)).astype(bool)
+    evidence = FaceEvidence(rows, rows, scores, "original", list("aabbcc"), list("uvwxyz"), strangers)
+    text = json.dumps(curves(evidence, "dlib", "none"), allow_nan=False)
+    assert '"genuine"' in text
+    _, found = measure(evidence)
+    json.dumps([estimate.value for estimate in found.values()], allow_nan=False)
+    flat = FaceEvidence(rows, rows, np.ones((6, 6)), "original", list("aabbcc"), list("uvwxyz"), strangers)
+    assert measure(flat)[1]["rank1"].value == pytest.approx(1 / 3)
+    assert measure(flat)[1]["auc"].value == pytest.approx(0.5)
 
 
 def test_values_come_from_the_scores_and_rows_without_direction_are_left_out():
