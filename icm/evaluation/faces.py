@@ -180,6 +180,7 @@ class FacesTask:
             seed=seed,
             # What an attacker has learnt changes the scale of similarities.
             threshold=None if attack.learns else embedder.threshold,
+            learnt=attack.learns,
             protocol=self._protocol(),
         )
         return evidence, attacked

@@ -49,6 +49,7 @@ class FaceEvidence:
         strangers: (n, n) bool, the pairs that are trusted to show different people.
         threshold: The recogniser's own verification threshold (cosine similarity), None where it has none.
         seed: Of the resampling.
+        learnt: Whether the attacker has learnt a map of embeddings, which changes the scale of similarities.
         protocol: (m, 4) int: the pairs of the source's verification protocol as probe row, gallery row, 1 for one
             person, fold; empty where it has none.
     """
@@ -62,6 +63,7 @@ class FaceEvidence:
     strangers: np.ndarray
     threshold: float | None = None
     seed: int = 0
+    learnt: bool = False
     protocol: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), dtype=int))
 
     @cached_property
@@ -144,7 +146,8 @@ def _similarity(evidence: FaceEvidence) -> np.ndarray:
 
 
 def _calibrated(evidence: FaceEvidence) -> np.ndarray:
-    return privacy.calibrate(_similarity(evidence), evidence.impostor_mean)
+    # The impostor mean is on the recogniser's own scale.
+    return privacy.calibrate(_similarity(evidence), None if evidence.learnt else evidence.impostor_mean)
 
 
 def _at_own_threshold(evidence: FaceEvidence) -> Statistic | Estimate:

@@ -146,3 +146,5 @@ def test_values_come_from_the_scores_and_rows_without_direction_are_left_out():
     assert found["cosine_similarity"].n == 2
     assert found["rank1"].value == 1.0
     assert found["threshold_rate"].value is None
+    learnt = FaceEvidence(rows, rows, scores, "original", [None] * 3, ["a", "b", "c"], strangers, learnt=True)
+    assert measure(learnt)[1]["calibrated_similarity"].value is None
