@@ -161,7 +161,7 @@ def test_the_commands_of_the_documentation_compose():
     text = (ROOT / "docs" / "reproducing_the_paper.md").read_text().replace("\\\n", " ").replace("$l", "0.05")
     commands = [line for line in text.splitlines() if "train.py " in line and "experiment=" in line]
     lines = [shlex.split(line.partition("train.py ")[2], comments=True) for line in commands]
-    assert len(lines) == 5
+    assert len(lines) == 6
     for words in lines:
         # A swept value is not a value of one job.
         overrides = [word.partition(",")[0] for word in words if word not in ("-m", ";")]
