@@ -1,4 +1,4 @@
-"""``python -m icm COMMAND``: encode, decode, masks, download, export, ship, report.
+"""``python -m icm COMMAND``: encode, decode, masks, download, export, restorer, ship, report.
 
 Each command is a module of `icm.commands` with ``DESCRIPTION``, ``add_arguments(parser)`` and
 ``run(arguments) -> int`` (the exit status); it is imported only when it is asked for.
@@ -16,6 +16,7 @@ COMMANDS = {
     "masks": ("icm.commands.masks", "make the edge masks of a COCO split"),
     "download": ("icm.commands.download", "fetch recogniser weights, COCO images and Segment Anything checkpoints"),
     "export": ("icm.commands.export", "write a trained network in the published format"),
+    "restorer": ("icm.commands.restorer", "train a network that redraws coded faces, for attack=restorer"),
     "ship": ("icm.commands.ship", "write a trained network and its card for shipping"),
     "report": ("icm.commands.report", "rebuild the table, figures and report of finished runs"),
 }
