@@ -1,14 +1,19 @@
 """Redraw the pictures of README and docs from the demo's results: ``make figures``.
 
 demo.jpg: faces before and after coding; scenes.jpg: whole scenes; curves.svg: similarity against rate;
-selectivity.svg: how the small edge network came to its selectivity (small_edge_training.csv).
+selectivity.svg: how the small edge network came to its selectivity (small_edge_training.csv); report.jpg
+and report_phone.jpg: the first screen of report.html, where Chromium is installed.
 """
 
 import csv
+import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from PIL import Image
 
 from icm import codecs
 from icm.codecs import shipped
@@ -63,6 +68,28 @@ def selectivity() -> Figure:
     return figure
 
 
+def screenshots(report: Path) -> None:
+    """The first screen of a report at a desk and on a telephone, as JPEG; nothing where there is no Chromium."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        print("no Chromium here: the pictures of the report stay as they are")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        # No window is as narrow as a telephone, but a frame can be.
+        phone = Path(folder) / "phone.html"
+        frame = f'<iframe src="{report.resolve().as_uri()}" style="width:390px;height:1600px;border:0"></iframe>'
+        phone.write_text(f'<body style="margin:0">{frame}</body>', encoding="utf-8")
+        for name, page, (width, height) in (("report", report, (1400, 1500)), ("report_phone", phone, (390, 1600))):
+            shot = Path(folder) / "shot.png"
+            options = ("headless=new", "no-sandbox", "disable-gpu", "hide-scrollbars", "virtual-time-budget=5000",
+                       f"user-data-dir={folder}/profile", f"window-size={max(width, 500)},{height}",
+                       f"screenshot={shot}")  # fmt: skip
+            command = [browser, *(f"--{option}" for option in options), page.resolve().as_uri()]
+            subprocess.run(command, check=True, capture_output=True)
+            with Image.open(shot) as image:
+                image.convert("RGB").crop((0, 0, width, height)).save(DOCS / f"{name}.jpg", quality=78, optimize=True)
+
+
 def main(sweep: Path) -> None:
     points = collect_points(load_runs(sweep))
     faces = points[0].face_keys()[:3]
@@ -72,6 +99,7 @@ def main(sweep: Path) -> None:
     figures.save(figures.measure_figure(points, measure, subject), DOCS / "curves.svg")
     figures.save(selectivity(), DOCS / "selectivity.svg")
     figures.save(scenes(), DOCS / "scenes.jpg")
+    screenshots(sweep / "report.html")
 
 
 if __name__ == "__main__":

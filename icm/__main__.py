@@ -1,4 +1,4 @@
-"""``python -m icm COMMAND``: encode, decode, masks, download, export, restorer, ship, report.
+"""``python -m icm COMMAND``: the commands are listed below.
 
 Each command is a module of `icm.commands` with ``DESCRIPTION``, ``add_arguments(parser)`` and
 ``run(arguments) -> int`` (the exit status); it is imported only when it is asked for.
@@ -19,6 +19,9 @@ COMMANDS = {
     "restorer": ("icm.commands.restorer", "train a network that redraws coded faces, for attack=restorer"),
     "ship": ("icm.commands.ship", "write a trained network and its card for shipping"),
     "report": ("icm.commands.report", "rebuild the table, figures and report of finished runs"),
+    "query": ("icm.commands.query", "ask finished runs questions in SQL"),
+    "show": ("icm.commands.show", "one image before and after coding, with its faces, as a figure"),
+    "dashboard": ("icm.commands.dashboard", "save a workspace in Weights & Biases for a sweep"),
 }
 
 

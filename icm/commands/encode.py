@@ -27,9 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EXAMPLES
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="an image, a folder or a quoted glob pattern")
-    parser.add_argument("--codec", choices=codecs.names(), default="vvc", help="default: vvc")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR", help="folder of the .icm files")
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
+    add_codec_options(parser)
+
+
+def add_codec_options(parser: argparse.ArgumentParser) -> None:
+    """``--codec`` and every option of any codec."""
+    parser.add_argument("--codec", choices=codecs.names(), default="vvc", help="default: vvc")
     group = parser.add_argument_group("options of the codecs")
     for option, meanings in _options().items():
         flag = "--" + option.replace("_", "-")
@@ -39,8 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    given = {option: getattr(arguments, f"codec.{option}") for option in _options()}
-    codec = codecs.create(arguments.codec, **{option: value for option, value in given.items() if value is not None})
+    codec = chosen_codec(arguments)
     preflight([codec])
     jobs = plan(arguments.images, arguments.output, ".icm", arguments.force, list_images)
     started = time.monotonic()
@@ -52,6 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"all bits over all pixels: {8 * payload / pixels:.4f} bpp ({8 * container / pixels:.4f})")
     print(f"{len(coded)} coded to {arguments.output}, {len(failures)} skipped, {time.monotonic() - started:.1f} s")
     return 1 if failures else 0
+
+
+def chosen_codec(arguments: argparse.Namespace) -> Codec:
+    """The codec that the arguments of `add_codec_options` ask for."""
+    given = {option: getattr(arguments, f"codec.{option}") for option in _options()}
+    return codecs.create(arguments.codec, **{option: value for option, value in given.items() if value is not None})
 
 
 def _options() -> dict[str, str]:

@@ -430,7 +430,7 @@ def jpeg_bytes(figure) -> bytes:
     return _bytes(figure, "jpg", dpi=110, facecolor="white", pil_kwargs={"quality": 88, "optimize": True})
 
 
-_WRITERS: dict[str, Callable] = {
+WRITERS: dict[str, Callable] = {
     ".pdf": pdf_bytes,
     ".svg": lambda figure: svg_text(figure, outlines=True),
     ".png": png_bytes,
@@ -441,6 +441,6 @@ _WRITERS: dict[str, Callable] = {
 def save(figure, path: Path | str) -> Path:
     """Write the figure as the suffix says, ``.pdf``, ``.svg``, ``.png`` or ``.jpg``; ValueError for another."""
     path = Path(path)
-    if path.suffix not in _WRITERS:
-        raise ValueError(f"{path}: figures are written as {', '.join(_WRITERS)}")
-    return atomic_write(path, _WRITERS[path.suffix](figure))
+    if path.suffix not in WRITERS:
+        raise ValueError(f"{path}: figures are written as {', '.join(WRITERS)}")
+    return atomic_write(path, WRITERS[path.suffix](figure))

@@ -15,7 +15,15 @@ from icm.report.equal_rate import privacy_measures, unrated
 from icm.report.gallery import Gallery, all_faces, make_gallery
 from icm.report.methods import methods, provenance
 from icm.report.page_data import answers, embedded, page_data
-from icm.report.points import Point, attack_title, collect_points, series_of, subject_title, subjects_of
+from icm.report.points import (
+    Point,
+    attack_title,
+    collect_points,
+    series_of,
+    several_attacks,
+    subject_title,
+    subjects_of,
+)
 from icm.report.tables import describe_data, interval, number, shown, table
 from icm.sweeps import is_job
 
@@ -50,7 +58,7 @@ def render(runs: Sequence[Run], title: str) -> str:
     comparisons = compare(points)
     found = answers(points)
     ranked = found.first
-    several_attacks = len({subject.attack for subject in subjects_of(points)} - {""}) > 1
+    several = several_attacks(points)
     rows = table(runs)
 
     def page(gallery: Gallery) -> str:
@@ -58,7 +66,7 @@ def render(runs: Sequence[Run], title: str) -> str:
         return environment.get_template("report.html.j2").render(
             title=title,
             data=describe_data(points),
-            json=Markup(embedded({**data, "severalAttacks": several_attacks})),
+            json=Markup(embedded({**data, "severalAttacks": several})),
             css=_source("report.css"),
             script=_source("report.js"),
             points=points,
@@ -71,12 +79,12 @@ def render(runs: Sequence[Run], title: str) -> str:
             found=found,
             ranking=ranked[0] if ranked else None,
             unrated=unrated(points, ranked[0].measure, ranked[0].subject) if ranked else [],
-            answer=findings.answer(ranked[0], points, several_attacks) if ranked else "",
+            answer=findings.answer(ranked[0], points, several) if ranked else "",
             agreement=findings.agreement(ranked),
             curve_findings=findings.curve_findings(points),
             rate=findings.rate_text(found.rates[found.start]) if found.rates else "",
             attacks={subject.attack: attack_title(points, subject) for subject in subjects_of(points)},
-            several_attacks=several_attacks,
+            several_attacks=several,
             comparisons=comparisons,
             compared=list(dict.fromkeys(key[1] for comparison in comparisons for key in comparison.differences)),
             drawings=svgs,

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from icm.evaluation.results import Run
-from icm.report.points import Point, measures_of, series_of, subject_title, subjects_of
-from icm.sweeps import is_job
+from icm.report.points import Point, measures_of, run_name, series_of, several_attacks, subject_title
 
 Paragraphs = list[tuple[str, list[str]]]
 _RATE = (
@@ -36,7 +35,7 @@ def methods(runs: Sequence[Run], points: Sequence[Point]) -> Paragraphs:
             "Thresholds and notes",
             [*_unique(note for run in runs for note in run.summary.get("notes", [])), *_notes(points)],
         ),
-        ("Comparison", [_RATE, _INTERVALS, *([_ATTACK] if _attacks(points) else []), f"Seed {seeds}."]),
+        ("Comparison", [_RATE, _INTERVALS, *([_ATTACK] if several_attacks(points) else []), f"Seed {seeds}."]),
         ("Software", _unique(map(_software, runs))),
     ]
     return [(heading, sentences) for heading, sentences in paragraphs if sentences]
@@ -48,7 +47,7 @@ def provenance(run: Run) -> dict[str, Any]:
     checkpoint = run.summary["parameters"].get("checkpoint_sha256")
     return {
         "label": run.summary["label"],
-        "folder": "/".join(run.directory.parts[-2:]) if is_job(run.directory) else run.directory.name,
+        "folder": run_name(run),
         "commit": run.summary.get("git_commit") or "unknown",
         "checkpoint": checkpoint,
         "cell": run.summary["cell"],
@@ -114,10 +113,6 @@ def _notes(points: Sequence[Point]) -> list[str]:
                 found.setdefault(f"{measure.title}: {note}", []).append(f"{who}{rows}")
     return [f"{text} [{'; '.join(dict.fromkeys(filter(None, who)))}]" if any(who) else text
             for text, who in found.items()]  # fmt: skip
-
-
-def _attacks(points: Sequence[Point]) -> bool:
-    return len({subject.attack for subject in subjects_of(points)} - {""}) > 1
 
 
 def _software(run: Run) -> str:

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from icm.evaluation.measures import MEASURES, Estimate, Measure, Subject
 from icm.evaluation.results import Row, Run, crop_name
 from icm.report.curves import Curve, curves_of, replicates_of
+from icm.sweeps import is_job
 
 FaceKey = tuple[str, int]
 # Parts whose settings say what was measured, in the order in which a difference is named.
@@ -38,6 +39,8 @@ class Point:
         bpp, bpp_total, bpp_pooled: Bits per pixel.
         psnr: In dB; None for a lossless codec.
         estimates: By the key of the measure and the subject, in the order in which they were measured.
+        data: Names the measured pictures and faces, and what recognised them where runs differ in that: only points of
+            equal data are compared face by face.
         runs: The runs it was collected from.
     """
 
@@ -56,12 +59,8 @@ class Point:
     bpp_pooled: float
     psnr: float | None
     estimates: dict[tuple[str, Subject], Estimate]
+    data: str
     runs: tuple[Run, ...]
-
-    @property
-    def data(self) -> str:
-        """What names the measured pictures and faces."""
-        return self.runs[0].summary["data"]
 
     def label(self) -> str:
         return self.runs[0].summary["label"]
@@ -109,12 +108,12 @@ class Point:
 
 def collect_points(runs: Sequence[Run]) -> list[Point]:
     """The points of ``runs``: series in order of first appearance, falling rate within a series."""
-    groups: dict[tuple, list[tuple[Run, str]]] = {}
-    for run, where in zip(runs, _measured_on(runs), strict=True):
+    groups: dict[tuple, list[tuple[Run, _Apart]]] = {}
+    for run, apart in zip(runs, _told_apart(runs), strict=True):
         # Runs over the same images code them to the same bytes, so an equal rate tells one point from another.
         summary = run.summary
-        key = (summary["codec"], summary["title"], summary["bpp"], summary["data"], where)
-        groups.setdefault(key, []).append((run, where))
+        key = (summary["codec"], summary["title"], summary["bpp"], summary["data"], apart)
+        groups.setdefault(key, []).append((run, apart))
     points = [_point([run for run, _ in members], members[0][1]) for members in groups.values()]
     order = {series: index for index, series in reversed(list(enumerate(point.series for point in points)))}
     return sorted(points, key=lambda point: (order[point.series], -point.bpp))
@@ -146,6 +145,16 @@ def subjects_of(points: Iterable[Point]) -> list[Subject]:
     return list(dict.fromkeys(subject for point in points for _, subject in point.estimates if any(subject)))
 
 
+def several_attacks(points: Iterable[Point]) -> bool:
+    """Whether more than one attack was measured."""
+    return len({subject.attack for subject in subjects_of(points)} - {""}) > 1
+
+
+def run_name(run: Run) -> str:
+    """The folder of a run for people: its own name, with that of its sweep where it is a mere number."""
+    return "/".join(run.directory.parts[-2:]) if is_job(run.directory) else run.directory.name
+
+
 def subject_title(points: Iterable[Point], subject: Subject) -> str:
     """A subject for people: ``Dlib``, or ``Dlib, coded gallery`` under an attack."""
     titles = _titles(points)
@@ -164,13 +173,26 @@ def _titles(points: Iterable[Point]) -> dict[str, str]:
     }
 
 
-def _point(runs: list[Run], where: str) -> Point:
+class _Apart(NamedTuple):
+    """What sets a run apart from others of its name: on the row of a point, on its curve, and in what it is paired by.
+
+    Attributes:
+        title, series: Texts for the point and for its curve; empty where nothing differs.
+        recognised: What differs in recognisers, attacks or models.
+    """
+
+    title: str
+    series: str
+    recognised: str
+
+
+def _point(runs: list[Run], apart: _Apart) -> Point:
     first = runs[0].summary
-    suffix = f" ({where})" if where else ""
+    suffix = f" ({apart.series})" if apart.series else ""
     return Point(
         codec=first["codec"],
         series=first["series"] + suffix,
-        title=first["title"] + suffix,
+        title=first["title"] + (f" ({apart.title})" if apart.title else ""),
         short=first["short"],
         baseline_of=first["baseline_of"] + suffix if first["baseline_of"] not in ("", "*") else first["baseline_of"],
         is_ceiling=first["ceiling"],
@@ -183,19 +205,83 @@ def _point(runs: list[Run], where: str) -> Point:
         bpp_pooled=first["bpp_pooled"],
         psnr=first["psnr"],
         estimates={key: estimate for run in runs for key, estimate in run.estimates.items()},
+        data=" ".join(filter(None, [first["data"], apart.recognised])),
         runs=tuple(runs),
     )
 
 
+def _told_apart(runs: Sequence[Run]) -> list[_Apart]:
+    """What sets every run apart, as far as the runs differ in it; the same for all that share it."""
+    found = []
+    for measured, recognised, (point, curve) in zip(
+        _measured_on(runs), _recognised_by(runs), _coded_with(runs), strict=True
+    ):
+        texts = (", ".join(filter(None, [measured, recognised, coded])) for coded in (point, curve))
+        found.append(_Apart(*texts, recognised))
+    return found
+
+
 def _measured_on(runs: Sequence[Run]) -> list[str]:
-    """For every run what it was measured on, as far as the runs differ in it; the same on every row that shares it."""
+    """Pictures, source and detector."""
     settings = [_data_settings(run) for run in runs]
     names = dict.fromkeys(name for own in settings for name in own)
     varying = [name for name in names if len({own.get(name) for own in settings}) > 1]
     # Its digest names the data only where nothing readable does.
     if len(varying) > 1:
         varying = [name for name in varying if name != "data"]
-    return [", ".join(_setting(name, own[name]) for name in varying if own.get(name)) for own in settings]
+    return [_named(own, varying) for own in settings]
+
+
+def _recognised_by(runs: Sequence[Run]) -> list[str]:
+    """Settings and versions of recognisers, attacks and models that runs have in common by name alone."""
+    settings = []
+    for run in runs:
+        names = {name for _, subject in run.estimates for name in subject if name}
+        parts = [part for part in run.summary["parts"][2:] if part["name"] in names]
+        own = {}
+        for part in parts:
+            own |= {f"{part['name']}.{name}": _text(value) for name, value in part["parameters"].items()}
+            own[f"{part['name']}.version"] = part["version"]
+        settings.append(own)
+    return [_named(own, _conflicts(settings)) for own in settings]
+
+
+def _coded_with(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """Settings, version and checkpoint of codecs that have the same name and are not the same.
+
+    A checkpoint stands on the row of its point alone, for the points of one curve may each have their own; the curve is
+    then named after the folder it comes from.
+    """
+    settings = [_codec_settings(run) for run in runs]
+    titles = [(run.summary["codec"], run.summary["title"]) for run in runs]
+    curves = [(run.summary["codec"], run.summary["series"]) for run in runs]
+    found = []
+    for run, own, curve in zip(runs, settings, curves, strict=True):
+        alike = {title for title, other in zip(titles, curves, strict=True) if other == curve}
+        conflicts = {name: None for title in alike for name in _conflicts(
+            [other for other, name in zip(settings, titles, strict=True) if name == title])}  # fmt: skip
+        folder = run.directory.parent if is_job(run.directory) else run.directory
+        shared = [_named(own, [name for name in conflicts if name != "checkpoint"])]
+        series = shared + ([f"from {folder.name}"] if "checkpoint" in conflicts else [])
+        found.append((_named(own, list(conflicts)), ", ".join(filter(None, series))))
+    return found
+
+
+def _codec_settings(run: Run) -> dict[str, str]:
+    own = {name: _text(value) for name, value in run.summary["parameters"].items()}
+    if "checkpoint_sha256" in own:
+        own["checkpoint"] = own.pop("checkpoint_sha256")[:12]
+    return {**own, "version": run.summary["codec_version"]}
+
+
+def _conflicts(settings: Sequence[dict[str, str]]) -> list[str]:
+    """The names that stand for more than one value."""
+    names = dict.fromkeys(name for own in settings for name in own)
+    return [name for name in names if len({own[name] for own in settings if name in own}) > 1]
+
+
+def _named(own: dict[str, str], names: Sequence[str]) -> str:
+    return ", ".join(_setting(name, own[name]) for name in names if own.get(name))
 
 
 def _data_settings(run: Run) -> dict[str, str]:

@@ -169,11 +169,11 @@ def _markdown(heading: list[str], rows: list[list[str]]) -> str:
 def to_text(points: Sequence[Point]) -> str:
     """The tables of the headline measures with aligned columns, for a terminal: plain dashes, as every encoding has."""
     sections = _sections(points, headlines=True)
-    text = "\n".join(f"{caption}\n\n{_aligned(heading, rows)}" for caption, heading, rows in sections)
+    text = "\n".join(f"{caption}\n\n{aligned(heading, rows)}" for caption, heading, rows in sections)
     return text.replace(MINUS, "-").replace(NO_VALUE, "-")
 
 
-def _aligned(heading: list[str], rows: list[list[str]]) -> str:
+def aligned(heading: list[str], rows: list[list[str]]) -> str:
     lines = [heading, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heading))]
     lines.insert(1, ["-" * width for width in widths])

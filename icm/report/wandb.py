@@ -15,7 +15,7 @@ from icm.report.comparisons import compare
 from icm.report.equal_rate import privacy_measures
 from icm.report.page_data import answers
 from icm.report.paper import first_figures
-from icm.report.points import Point, collect_points, measures_of, subject_title, subjects_of
+from icm.report.points import Point, collect_points, measures_of, several_attacks, subject_title
 from icm.report.tables import difference_table, table
 from icm.report.wandb_session import record, sync_command
 
@@ -77,8 +77,7 @@ def log_sweep(runs: Sequence[Run], directory: Path, project: str = "icm", entity
     """
     points = collect_points(runs)
     ranked = answers(points).first
-    several = len({subject.attack for subject in subjects_of(points)} - {""}) > 1
-    answer = findings.answer(ranked[0], points, several) if ranked else ""
+    answer = findings.answer(ranked[0], points, several_attacks(points)) if ranked else ""
 
     def fill(mirror) -> None:
         import wandb

@@ -2,6 +2,7 @@ import pytest
 
 from icm.evaluation.measures import Subject, of_task
 from icm.evaluation.results import load_run
+from icm.report.comparisons import compare
 from icm.report.points import collect_points, measures_of, series_of, subject_title, subjects_of
 
 CALIBRATED = of_task("faces")[1]
@@ -69,6 +70,49 @@ def test_codecs_name_their_own_curves(synthetic, tmp_path):
 def test_sources_are_told_apart(synthetic, tmp_path):
     points = collect_points(load(synthetic, tmp_path, {"source": "demo"}, {"source": "coco15", "bpp": 0.4}))
     assert [point.title for point in points] == ["VVC QP 37 (demo)", "VVC QP 37 (coco15)"]
+
+
+def test_checkpoints_of_one_name_are_told_apart_on_every_row(synthetic, tmp_path):
+    """Two sweeps of networks of the same name; the points of a curve have a checkpoint each."""
+    for sweep, first in (("old", "a"), ("new", "b")):
+        for job, rate in enumerate(("low", "mid")):
+            parameters = {"rate": rate, "checkpoint_sha256": f"{first}{job}" * 32}
+            bpp = 0.1 + job / 10 + (sweep == "new") / 50
+            synthetic.write(tmp_path / sweep / str(job), "sa_icm", {"rate": rate}, bpp, parameters=parameters)
+    runs = [load_run(tmp_path / sweep / str(job)) for sweep in ("old", "new") for job in (0, 1)]
+    points = collect_points(runs)
+    assert {name: [point.title for point in members] for name, members in series_of(points).items()} == {
+        "SA-ICM (from old)": ["SA-ICM mid (checkpoint a1a1a1a1a1a1)", "SA-ICM low (checkpoint a0a0a0a0a0a0)"],
+        "SA-ICM (from new)": ["SA-ICM mid (checkpoint b1b1b1b1b1b1)", "SA-ICM low (checkpoint b0b0b0b0b0b0)"],
+    }  # fmt: skip
+    # The faces are the same, so they are still paired.
+    assert len({point.data for point in points}) == 1
+    # Alone, nothing needs telling apart.
+    assert [point.title for point in collect_points(runs[:2])] == ["SA-ICM mid", "SA-ICM low"]
+
+
+def test_settings_and_versions_of_a_codec_are_named_where_they_differ(synthetic, tmp_path):
+    jobs = [{"codec_version": "ffmpeg 8"}, {"codec_version": "ffmpeg 9", "bpp": 0.31}]
+    points = collect_points(load(synthetic, tmp_path, *jobs))
+    assert [point.title for point in points] == ["VVC QP 37 (version ffmpeg 8)", "VVC QP 37 (version ffmpeg 9)"]
+    assert len({point.series for point in points}) == 2
+
+
+def test_recognisers_of_other_settings_are_named_and_never_paired(synthetic, tmp_path):
+    def parts(align):
+        return [*({"name": name, "parameters": {}, "version": ""} for name in ("vvc", "demo")),
+                {"name": "dlib", "parameters": {"align": align}, "version": "1"}]  # fmt: skip
+
+    jobs = [{"parts": parts(False)}, {"parts": parts(False), "point": {"qp": 32}, "bpp": 0.5},
+            {"codec": "jpeg", "point": {"quality": 9}, "bpp": 0.4, "parts": parts(True)}]  # fmt: skip
+    points = collect_points(load(synthetic, tmp_path, *jobs))
+    assert [point.title for point in points] == [
+        "VVC QP 32 (dlib.align False)", "VVC QP 37 (dlib.align False)", "JPEG quality 9 (dlib.align True)",
+    ]  # fmt: skip
+    assert compare(points) == []
+    assert (
+        len(compare(collect_points(load(synthetic, tmp_path, *({**job, "parts": parts(False)} for job in jobs))))) == 1
+    )
 
 
 def test_data_without_a_readable_difference_is_named_by_its_digest(synthetic, tmp_path):
