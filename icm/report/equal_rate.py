@@ -47,7 +47,13 @@ class RateCurve:
         return None if self._replicates is None else at_rate(bpp, self.rates, self._replicates)
 
     def estimate(self, bpp: float) -> Estimate:
-        return Estimate(self.value(bpp), *(_interval(self.replicates(bpp)) or (None, None)))
+        """The value with its interval; that of the tables where all resamples are the same, as of a rate of 0 or 1."""
+        replicates = self.replicates(bpp)
+        limits = _interval(replicates)
+        if limits is not None and _flat(replicates) and self._limits is not None:
+            low, high = at_rate(bpp, self.rates, self._limits)
+            limits = float(low), float(high)
+        return Estimate(self.value(bpp), *(limits or (None, None)))
 
     def minus(self, other: "RateCurve", bpp: float) -> PairedDifference:
         """The difference of two curves at a rate that both cover, paired where both measured the same faces."""
@@ -61,7 +67,12 @@ class RateCurve:
         own, others = self.replicates(bpp), other.replicates(bpp)
         if own is None or others is None or len(own) != len(others):
             return PairedDifference(bpp, count, difference, None)
-        return PairedDifference(bpp, count, difference, _interval(own - others))
+        if not _flat(own) and not _flat(others):
+            return PairedDifference(bpp, count, difference, _interval(own - others))
+        # Resamples that never differ know nothing of the spread: the widest difference of the two intervals does.
+        first, second = self.estimate(bpp).interval, other.estimate(bpp).interval
+        widest = (first[0] - second[1], first[1] - second[0]) if first and second else None
+        return PairedDifference(bpp, count, difference, widest)
 
     @cached_property
     def rates(self) -> np.ndarray:
@@ -70,6 +81,12 @@ class RateCurve:
     @cached_property
     def _values(self) -> np.ndarray:
         return np.array([point.estimates[self.measure.key, self.subject].value for point in self.points])
+
+    @cached_property
+    def _limits(self) -> np.ndarray | None:
+        """(points, 2), the intervals of the tables; None where one lacks its own."""
+        found = [point.estimates[self.measure.key, self.subject].interval for point in self.points]
+        return np.array(found, dtype=np.float64) if all(found) else None
 
     @cached_property
     def _scores(self) -> list[list[float]]:
@@ -97,6 +114,11 @@ class RateCurve:
 def _interval(replicates: np.ndarray | None) -> tuple[float, float] | None:
     finite = np.array([]) if replicates is None else replicates[np.isfinite(replicates)]
     return percentile_interval(finite) if finite.size else None
+
+
+def _flat(replicates: np.ndarray | None) -> bool:
+    """Whether no resample differs from another, but for rounding."""
+    return replicates is not None and bool(np.nanmax(replicates) - np.nanmin(replicates) < 1e-9)
 
 
 def rate_curves(points: Sequence[Point], measure: Measure, subject: Subject) -> dict[str, RateCurve]:
@@ -166,7 +188,10 @@ def lower_is_better(measure: Measure) -> bool:
 
 
 def privacy_measures(points: Sequence[Point]) -> list[Measure]:
-    """Those of protection that any codec has a number for, the headline first: one that all codecs have."""
+    """Those of protection that any codec has a number for, the headline first.
+
+    It is the most telling one that all codecs have and that is not the same for every codec at their common rate.
+    """
     coded = [point for point in points if not point.is_ceiling] or points
     found = [measure for measure in measures_of(coded) if is_privacy(measure)]
     order = {key: place for place, key in enumerate(HEADLINES)}
@@ -177,7 +202,22 @@ def privacy_measures(points: Sequence[Point]) -> list[Measure]:
         ]
         return sum(measure.key not in keys for keys in have)
 
-    return sorted(found, key=lambda measure: (gaps(measure) > 0, order.get(measure.key, len(order))))
+    def rank_of(measure: Measure) -> tuple[bool, bool, int]:
+        return gaps(measure) > 0, _silent(coded, measure), order.get(measure.key, len(order))
+
+    return sorted(found, key=rank_of)
+
+
+def _silent(points: Sequence[Point], measure: Measure) -> bool:
+    """Whether a measure tells no codec apart: all show the same number at their common rate, for its first subject."""
+    rates = rate_grid(points)
+    if not rates:
+        return False
+    rate, subject = common_rate(points, rates), measures_of(points)[measure][0]
+    curves = [RateCurve(tuple(found), measure, subject) for members in series_of(points).values()
+              if (found := [point for point in members if _has(point, measure, subject)])]  # fmt: skip
+    shown = [f"{curve.value(rate):.{measure.digits}f}" for curve in curves if curve.covers(rate)]
+    return len(shown) > 1 and len(set(shown)) == 1
 
 
 def attackers(points: Sequence[Point], measure: Measure) -> dict[Subject, list[Subject]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from icm.report.equal_rate import Place, Ranking, lower_is_better, privacy_measures
+from icm.report.equal_rate import HEADLINES, Place, Ranking, lower_is_better, privacy_measures
 from icm.report.points import Point, measures_of, series_of, subject_title
 from icm.report.tables import interval, number
 
@@ -25,6 +25,8 @@ def answer(ranking: Ranking, points: Sequence[Point], several_attacks: bool) -> 
     if not others:
         return f"{head}, only {first.series} was measured: {shown}."
     gap = f"{_gap(others[0], ranking)} than {others[0].series}, the next"
+    if _same(ranking):
+        return f"{head}, no codec can be told from another: {shown}, for every one."
     best = f"{head}, {first.series} protects best: {shown}, {gap}."
     tied = [place.series for place in others if place.tied]
     return f"{best} {_listed(tied)} cannot be told apart from it." if tied else best
@@ -60,6 +62,26 @@ def agreement(rankings: Sequence[Ranking]) -> str:
     first = ranked[0].places[0].series
     count = sum(ranking.places[0].series == first for ranking in ranked)
     return f"{first} is first under {count} of {len(ranked)} recognisers."
+
+
+def silent(rankings: Sequence[Ranking]) -> str:
+    """The headline measures among ``rankings`` that tell no codec apart; report.js says the same."""
+    return " ".join(
+        f"{_capital(ranking.measure.title)} is {number(ranking.places[0].estimate.value, ranking.measure.digits)} for "
+        "every codec here."
+        for ranking in rankings
+        if ranking.measure.key in HEADLINES and _same(ranking)
+    )
+
+
+def _same(ranking: Ranking) -> bool:
+    """Whether all of several codecs show the same number."""
+    shown = [number(place.estimate.value, ranking.measure.digits) for place in ranking.places]
+    return len(shown) > 1 and len(set(shown)) == 1
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def curve_findings(points: Sequence[Point]) -> list[str]:

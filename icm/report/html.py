@@ -80,7 +80,7 @@ def render(runs: Sequence[Run], title: str) -> str:
             ranking=ranked[0] if ranked else None,
             unrated=unrated(points, ranked[0].measure, ranked[0].subject) if ranked else [],
             answer=findings.answer(ranked[0], points, several) if ranked else "",
-            agreement=findings.agreement(ranked),
+            agreement=" ".join(filter(None, [findings.agreement(ranked), findings.silent(found.others)])),
             curve_findings=findings.curve_findings(points),
             rate=findings.rate_text(found.rates[found.start]) if found.rates else "",
             attacks={subject.attack: attack_title(points, subject) for subject in subjects_of(points)},

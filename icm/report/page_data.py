@@ -7,7 +7,7 @@ from typing import Any
 
 from icm.evaluation.measures import Measure, Subject
 from icm.report import figures
-from icm.report.equal_rate import Ranking, common_rate, is_privacy, privacy_measures, rankings, rate_grid
+from icm.report.equal_rate import HEADLINES, Ranking, common_rate, is_privacy, privacy_measures, rankings, rate_grid
 from icm.report.gallery import Gallery
 from icm.report.points import Point, attack_title, measures_of, subject_title
 
@@ -33,6 +33,14 @@ class Answers:
         """The headline measure at the first rate, under every recogniser."""
         by_recogniser = next(iter(self.rankings.values()), {})
         return [found[self.start] for found in by_recogniser.values()]
+
+    @property
+    def others(self) -> list[Ranking]:
+        """The other measures at the first rate, under the first recogniser of the headline."""
+        if not self.first:
+            return []
+        who = self.first[0].subject
+        return [found[who][self.start] for found in list(self.rankings.values())[1:] if who in found]
 
 
 def answers(points: Sequence[Point]) -> Answers:
@@ -72,6 +80,7 @@ def page_data(points: Sequence[Point], found: Answers, gallery: Gallery, table_c
         ],
         "estimates": [[_estimates(points, measure, subject) for subject in subjects] for measure in measures],
         "privacy": [measures.index(measure) for measure in privacy_measures(points)],
+        "headlines": [index for index, measure in enumerate(measures) if measure.key in HEADLINES],
         "rates": found.rates,
         "start": found.start,
         "answers": {

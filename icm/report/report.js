@@ -68,6 +68,7 @@ function answer(places) {
   const limits = interval(first[3], first[4], digits);
   const shown = `${title} ${fmt(first[2], digits)}${limits && ` ${limits}`}${who && ` under ${who}`}`;
   if (!next) return `${head}, only ${name(first)} was measured: ${shown}.`;
+  if (areSame(places, digits)) return `${head}, no codec can be told from another: ${shown}, for every one.`;
   const word = lower ? "lower" : "higher";
   let gap = `${word} (${next[8]})`;
   if (next[5] !== null) {
@@ -89,12 +90,21 @@ function agreement() {
   return `${series[first].name} is first under ${count} of ${ranked.length} recognisers.`;
 }
 
+const areSame = (places, digits) => places.length > 1 && new Set(places.map((place) => fmt(place[2], digits))).size === 1;
+
+function silent() {
+  return data.privacy.filter((m) => m !== state.measure && data.headlines.includes(m)).map((m) => {
+    const {title, digits} = measures[m], places = answersOf(m, state.recogniser)[state.rate] || [];
+    return areSame(places, digits) ? `${capital(title)} is ${fmt(places[0][2], digits)} for every codec here.` : "";
+  }).filter(Boolean).join(" ");
+}
+
 function drawAnswer() {
   if (!$("ranking")) return;
   const {digits, title} = measures[state.measure];
   const places = (answersOf(state.measure, state.recogniser)[state.rate]) || [];
   $("sentence").textContent = answer(places);
-  $("agreement").textContent = agreement();
+  $("agreement").textContent = [agreement(), silent()].filter(Boolean).join(" ");
   $("ranking-measure").textContent = title;
   $("rate").setAttribute("aria-valuetext", `${rateText(data.rates[state.rate])} bits per pixel`);
   $("ranking").tBodies[0].replaceChildren(...places.map((place, index) => {

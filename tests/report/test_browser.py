@@ -157,6 +157,8 @@ def test_every_answer_is_the_one_python_gives(found, points):
         for who, ranked in by_recogniser.items():
             for rate, ranking in enumerate(ranked):
                 agreement = findings.agreement([each[rate] for each in by_recogniser.values()])
+                rest = [found[who][rate] for other, found in ready.rankings.items() if other != measure]
+                agreement = " ".join(filter(None, [agreement, findings.silent(rest)]))
                 rows = [_row(place, measure, index) for index, place in enumerate(ranking.places)]
                 rows += [[*_row(place, measure, 0)[:2], [], []] for place in unrated(points, measure, who)]
                 expected.append([measure.title, subject_title(points, who), rate,

@@ -101,8 +101,8 @@ def test_without_replicates_there_is_no_interval_and_no_verdict(identified):
 
 
 def test_other_faces_are_never_paired(synthetic, tmp_path):
-    for job, (codec, point, bpp, _) in enumerate(POINTS):
-        synthetic.write(tmp_path / str(job), codec, point, bpp, data=codec)
+    for job, (codec, point, bpp, value) in enumerate(POINTS):
+        synthetic.write(tmp_path / str(job), codec, point, bpp, data=codec, scores={"dlib": [value] * 4})
     points = collect_points(load_runs(tmp_path))
     (ranking,) = equal_rate.rankings(points, CALIBRATED, [0.2])[Subject("dlib")]
     assert ranking.places[1].behind.difference is None
@@ -118,15 +118,16 @@ def test_rates_to_compare_at(points):
 
 
 def test_the_rate_of_a_codec_with_a_single_point_is_one_to_compare_at(synthetic, tmp_path):
+    scores = {"vvc": [0.9, 0.8, 0.7, 1.0], "jpeg": [0.8, 0.9, 0.6, 1.0]}
     for job, (codec, point, bpp, _) in enumerate(POINTS):
-        synthetic.write(tmp_path / str(job), codec, point, 0.19834 if codec == "jpeg" else bpp)
+        rate = 0.19834 if codec == "jpeg" else bpp
+        synthetic.write(tmp_path / str(job), codec, point, rate, scores={"dlib": scores[codec]})
     points = collect_points(load_runs(tmp_path))
     rates = equal_rate.rate_grid(points)
     assert equal_rate.common_rate(points, rates) == 0.19834
     (ranking,) = equal_rate.rankings(points, CALIBRATED, [0.19834])[Subject("dlib")]
     assert len(ranking.places) == 2
-    # Equal scores everywhere: nobody can be told apart.
-    assert findings.answer(ranking, points, several_attacks=False).endswith("cannot be told apart from it.")
+    assert findings.answer(ranking, points, several_attacks=False).endswith("VVC cannot be told apart from it.")
 
 
 def test_what_has_no_rate_is_listed_apart_and_opens_no_rates(synthetic, tmp_path):
@@ -146,6 +147,28 @@ def test_a_measure_that_some_codecs_lack_is_no_headline(synthetic, tmp_path, mon
         rank1 = {**calibrated, "measure": "rank1", "value": 0.5 if job else None}
         synthetic.write(tmp_path / str(job), codec, point, bpp, estimates=[calibrated, rank1])
     assert equal_rate.privacy_measures(collect_points(load_runs(tmp_path))) == [CALIBRATED, RANK1]
+
+
+def test_a_measure_that_tells_no_codec_apart_is_no_headline_but_is_told(synthetic, tmp_path, monkeypatch):
+    """Everyone is found under every codec: no resample says otherwise, and the exact interval of the table holds."""
+    monkeypatch.setattr("icm.report.points.MEASURES", (RANK1, CALIBRATED))
+    for job, (codec, point, bpp, _) in enumerate(POINTS):
+        directory = synthetic.write(tmp_path / str(job), codec, point, bpp, scores={"dlib": [0.9 - job / 10] * 4})
+        summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+        summary["estimates"].append({"measure": "rank1", "embedder": "dlib", "attack": "none", "value": 1.0, "low": 0.6,
+                                     "high": 1.0, "n": 4, "units": 3})  # fmt: skip
+        (directory / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+        (directory / "replicates.json").write_text(json.dumps({"rank1|dlib|none|": [1.0] * 50}), encoding="utf-8")
+    points = collect_points(load_runs(tmp_path))
+    assert equal_rate.privacy_measures(points) == [CALIBRATED, RANK1]
+    (ranking,) = equal_rate.rankings(points, RANK1, [0.2])[Subject("dlib")]
+    assert [place.estimate.interval for place in ranking.places] == [pytest.approx((0.6, 1.0))] * 2
+    assert ranking.places[1].behind.ci95 == pytest.approx((-0.4, 0.4))
+    assert findings.silent([ranking]) == "Rank-1 is 1.000 for every codec here."
+    sentence = findings.answer(ranking, points, several_attacks=False)
+    assert sentence == (
+        "At 0.2 bpp, no codec can be told from another: rank-1 1.000 [0.600, 1.000] under Dlib, for every one."
+    )
 
 
 def test_measures_of_pictures_are_paired_by_picture(synthetic, tmp_path, monkeypatch):
