@@ -79,7 +79,7 @@ def screenshots(report: Path) -> None:
         phone = Path(folder) / "phone.html"
         frame = f'<iframe src="{report.resolve().as_uri()}" style="width:390px;height:1600px;border:0"></iframe>'
         phone.write_text(f'<body style="margin:0">{frame}</body>', encoding="utf-8")
-        for name, page, (width, height) in (("report", report, (1400, 1500)), ("report_phone", phone, (390, 1600))):
+        for name, page, (width, height) in (("report", report, (1400, 1240)), ("report_phone", phone, (390, 1600))):
             shot = Path(folder) / "shot.png"
             options = ("headless=new", "no-sandbox", "disable-gpu", "hide-scrollbars", "virtual-time-budget=5000",
                        f"user-data-dir={folder}/profile", f"window-size={max(width, 500)},{height}",
@@ -87,7 +87,7 @@ def screenshots(report: Path) -> None:
             command = [browser, *(f"--{option}" for option in options), page.resolve().as_uri()]
             subprocess.run(command, check=True, capture_output=True)
             with Image.open(shot) as image:
-                image.convert("RGB").crop((0, 0, width, height)).save(DOCS / f"{name}.jpg", quality=78, optimize=True)
+                image.convert("RGB").crop((0, 0, width, height)).save(DOCS / f"{name}.jpg", quality=72, optimize=True)
 
 
 def main(sweep: Path) -> None:
