@@ -167,8 +167,8 @@ class LearnedCodec:
             self._check_memory(network, container.height, container.width)
         except CodecError as error:
             raise BitstreamError(f"cannot be decoded here: {error}") from error
-        # z is at 1/64 of the padded picture, in every network.
-        height, width = (padded(side, network.multiple) // 64 for side in (container.height, container.width))
+        sides = (padded(side, network.multiple) for side in (container.height, container.width))
+        height, width = (side // network.hyper_stride for side in sides)
         try:
             with self._lock, _reproducible(self.device), Checksum(network, "decoded") as checksum:
                 x_hat = network.decompress(strings, (height, width))["x_hat"]

@@ -11,7 +11,8 @@ from icm.parts import Part, identity
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 GROUPS = {"restoration", "all"}
-OPTIONS = sorted({path.stem for path in (CONF / "attack").glob("*.yaml")} - GROUPS)
+NEEDS_A_FILE = {"restorer"}
+OPTIONS = sorted({path.stem for path in (CONF / "attack").glob("*.yaml")} - GROUPS - NEEDS_A_FILE)
 
 
 @pytest.fixture
@@ -53,3 +54,11 @@ def test_attacks(name, read):
 )
 def test_attacks_merge_by_name(choice, names, read):
     assert list(read(choice)) == names
+
+
+def test_the_restorer_takes_a_file(read, tmp_path):
+    (tmp_path / "weights").write_bytes(b"")
+    config = read("restorer").restorer
+    config.weights = str(tmp_path / "weights")
+    attack = instantiate(config)
+    assert (attack.name, attack.preflight()) == ("restorer", [])
