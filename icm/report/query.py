@@ -43,7 +43,7 @@ def ask(runs: Sequence[Run], sql: str) -> tuple[list[str], Rows]:
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         statements = connection.extract_statements(sql)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        if len(statements) != 1 or statements[0].type.name != "SELECT":
             raise UserError(f"SQL: one SELECT is needed; the views are {', '.join(tables)}")
         answer = connection.execute(statements[0])
         return [column[0] for column in answer.description or []], answer.fetchall()
