@@ -1,6 +1,7 @@
 """train.py as it is typed, and the function behind it."""
 
 import csv
+import hashlib
 import json
 import math
 import os
@@ -469,14 +470,35 @@ def test_a_sweep_trains_every_job_reports_the_failed_one_and_repeats_nothing(sma
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("best.ckpt")} == stamps
 
 
-def test_wandb_stays_offline_keeps_its_files_in_the_run_folder_and_its_id(small, tmp_path):
-    arguments = [*small, "logger=wandb", "run=a"]
+def test_wandb_stays_offline_keeps_its_files_in_the_run_folder_and_its_id(small, tmp_path, wandb_records):
+    gated = [option for option in small if not option.startswith("network")]
+    gated += ["network=gated_hyperprior", "network.N=8", "network.M=12", "network.gate=8"]
+    arguments = [*gated, "logger=wandb", "run=a"]
     folder = tmp_path / "outputs" / "train" / "a"
     done = run(tmp_path, *arguments)
     assert done.returncode == 0, done.stderr[-2000:]
     (record,) = (folder / "wandb").glob("offline-run-*")
     pictures = sorted(path.name for path in record.rglob("*.png"))
     assert len(pictures) == 4
+    assert f"W&B: recorded offline in {folder}; upload with: wandb sync {folder}/wandb/offline-run-*" in done.stdout
+    records = wandb_records(folder / "wandb")
+    (begun,) = (record.run for record in records if record.HasField("run"))
+    assert (begun.job_type, begun.display_name) == ("train", "a: GatedHyperprior, edge, lambda 0.05, CocoEdges coco")
+    assert list(begun.tags) == ["GatedHyperprior", "edge", "lambda 0.05", "CocoEdges coco"]
+    assert begun.git.commit == json.loads((folder / "run.json").read_text())["git_commit"].removesuffix("-dirty")
+    assert any(record.HasField("stats") for record in records)  # of the machine
+    logged = {".".join(item.nested_key) for record in records for item in record.history.item}
+    # Everything that metrics.csv has, and nothing that it has not.
+    columns = (folder / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {name for name in logged if "/" in name and not name.startswith("trainer/")} == set(columns[3:])
+    best, last = (record.artifact for record in records if record.HasField("artifact"))
+    for artifact, path in ((best, folder / "best.ckpt"), (last, folder / "last.ckpt")):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert (artifact.name, artifact.type) == ("checkpoint", "model")
+        assert set(artifact.aliases) == {path.stem, f"sha256-{digest[:16]}", "latest"}
+        card = json.loads(artifact.metadata)
+        assert (card["sha256"], card["objective"]["lmbda"], card["validation"]["step"] > 0) == (digest, 0.05, True)
+        assert [(entry.path, entry.local_path) for entry in artifact.manifest.contents] == [("model.ckpt", str(path))]
     done = run(tmp_path, *arguments, "existing=continue", "trainer.max_epochs=3")
     assert done.returncode == 0, done.stderr[-2000:]
     records = list((folder / "wandb").glob("offline-run-*"))

@@ -43,11 +43,17 @@ def build_trainer(
 
     from models.keep_checkpoints import BackgroundCheckpointIO, Checkpoints
     from models.last_step import LastStep
-    from models.monitoring import GradientCheck, MetricsFile, ValidationPictures
+    from models.monitoring import CheckpointCopies, GradientCheck, MetricsFile, Progress, ValidationPictures
 
     curves = MetricsFile(folder.metrics, resume_step)
     checkpoints = Checkpoints(folder.directory, **cfg.checkpoints)
-    callbacks = [LastStep(cfg.trainer.max_steps), checkpoints, ValidationPictures()]
+    callbacks = [
+        LastStep(cfg.trainer.max_steps),
+        checkpoints,
+        Progress(),
+        ValidationPictures(),
+        CheckpointCopies(checkpoints),
+    ]
     if cfg.check_gradients:
         callbacks.append(GradientCheck())
     bar = RichProgressBar() if sys.stdout.isatty() else TQDMProgressBar(refresh_rate=10)
