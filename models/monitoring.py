@@ -18,8 +18,8 @@ from icm.files import atomic_write
 from models.keep_checkpoints import Checkpoints
 
 _TRAIN = (
-    "loss", "bpp", "bpp_y", "bpp_z", "distortion", "mse", "masked_mse", "psnr", "masked_psnr", "aux_loss", "mask_coverage",
-    "gate_coverage", "gradient_norm", "images_per_second", "empty_masks",
+    "loss", "bpp", "bpp_y", "bpp_z", "distortion", "mse", "masked_mse", "psnr", "masked_psnr", "aux_loss",
+    "mask_coverage", "gate_coverage", "gradient_norm", "images_per_second", "empty_masks",
 )  # fmt: skip
 _VAL = ("loss", "bpp", "distortion", "psnr", "masked_psnr", "selectivity", "empty_masks")
 COLUMNS = ("step", "epoch", "lr", *(f"train/{name}" for name in _TRAIN), *(f"val/{name}" for name in _VAL))

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from icm.evaluation.results import Run
 
-# The modules that mirror runs and sweeps, by the names that `evaluate` of conf/logger holds; each takes the options there.
+# The modules that mirror runs and sweeps, by the names in `evaluate` of conf/logger; each takes the options there.
 _MIRRORS = {"wandb": "icm.report.wandb", "tensorboard": "icm.report.tensorboard"}
 
 
