@@ -7,7 +7,7 @@ from PIL import Image
 
 from icm.evaluation.measures import Subject, of_task
 from icm.evaluation.results import load_run, load_runs
-from icm.report import figures
+from icm.report import figures, paper
 from icm.report.equal_rate import pareto_front
 from icm.report.labels import overlaps
 from icm.report.points import collect_points
@@ -127,6 +127,18 @@ def test_recognition_curves_are_drawn_for_the_points_that_have_them(synthetic, t
     assert list(det.axes[0].lines[0].get_xdata()) == [0.01, 1]
     assert list(cmc.axes[0].lines[0].get_ydata()) == [0.5, 1]
     assert {text.get_text() for text in genuine.legends[0].get_texts()} == {"genuine", "impostor"}
+
+
+def test_recognition_without_any_error_has_no_det_curve_and_a_cmc_curve_all_the_same(synthetic, tmp_path):
+    curves = [{"kind": "det", "embedder": "dlib", "attack": "none", "x": [0.0, 0.5, 1], "y": [0.5, 0, 0]},
+              {"kind": "cmc", "embedder": "dlib", "attack": "none", "x": [1, 2], "y": [1, 1]}]  # fmt: skip
+    run = load_run(synthetic.write(tmp_path / "run"))
+    (run.directory / "curves.json").write_text(json.dumps(curves), encoding="utf-8")
+    written = {path.name for path in paper.write_figures([run], tmp_path / "figures")}
+    assert "cmc_dlib.pdf" in written
+    assert "det_dlib.pdf" not in written
+    cmc = figures.recognition_figure(collect_points([run]), "cmc", DLIB)
+    assert cmc.axes[0].get_ylim()[0] == 0
 
 
 def test_svg_is_the_same_every_time(points):
