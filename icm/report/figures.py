@@ -97,6 +97,10 @@ def _fix_ticks(axis) -> None:
 
 
 def _title(axes, text: str) -> None:
+    """A panel's title, in as many lines as the panel is narrow."""
+    columns = axes.get_subplotspec().get_gridspec().ncols
+    room = (axes.figure.get_figwidth() / columns - 0.45) * 72
+    text = textwrap.fill(text, max(12, int(room / (0.6 * SIZE))))
     axes.set_title(text, loc="left", fontsize=SIZE + 0.5, fontweight="bold", color=INK)
 
 

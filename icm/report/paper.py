@@ -125,10 +125,12 @@ def write_latex(runs: Sequence[Run], directory: Path) -> list[Path]:
 def latex_table(label: str, caption: str, cells: Cells) -> str:
     """A floating table in the manner of booktabs; names are escaped.
 
-    Many columns are stacked, the interval under its value, and what is still wider than the text is shrunk to it.
+    With many columns it spans the page, intervals stand under their values, and what is still too wide is shrunk.
     """
     heading, rows = cells
     stacked = len(heading) > INLINE_COLUMNS
+    # The starred one spans both columns of a page that has two.
+    table = "table*" if stacked else "table"
     lines = [
         _latex_row(heading, ", " if stacked else None),
         *(_latex_row(row, " [" if stacked else None) for row in rows),
@@ -136,10 +138,11 @@ def latex_table(label: str, caption: str, cells: Cells) -> str:
     return "\n".join(
         [
             "% needs \\usepackage{booktabs,graphicx}",
-            r"\begin{table}",
+            rf"\begin{{{table}}}",
             r"\centering",
             rf"\caption{{{latex_text(caption)}}}",
             rf"\label{{tab:{label.replace('_', '-')}}}",
+            r"\smallskip",
             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{l{'r' * (len(heading) - 1)}}}",
             r"\toprule",
@@ -148,7 +151,7 @@ def latex_table(label: str, caption: str, cells: Cells) -> str:
             *lines[1:],
             r"\bottomrule",
             r"\end{tabular}}",
-            r"\end{table}",
+            rf"\end{{{table}}}",
             "",
         ]
     )

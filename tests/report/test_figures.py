@@ -54,12 +54,14 @@ def crowded(synthetic, tmp_path_factory):
         "a network, preset veryslow, trained on a long-named set",
     ]
     codecs = ["vvc", "jpeg", "sa_icm", "sa_icm", "av1", "other"]
+    titles = {name: f"{name}, classifier trained on coded faces" for name in ("dlib", "arcface", "sface")}
     for job in range(24):
         curve, step = job % 6, job // 6
         scores = {"dlib": [0.95 - 0.1 * step - 0.015 * curve + n / 100 for n in range(4)],
+                  "sface": [0.97 - 0.1 * step - 0.015 * curve + n / 100 for n in range(4)],
                   "arcface": [0.9 - 0.1 * step - 0.015 * curve + n / 100 for n in range(4)]}  # fmt: skip
         synthetic.write(folder / str(job), codecs[curve], {"qp": 30 + step}, 0.4 * 0.75**step + curve / 90, 34.0 - step,
-                        scores, series=series[curve], crops=False)  # fmt: skip
+                        scores, series=series[curve], crops=False, titles=titles)  # fmt: skip
     return collect_points(load_runs(folder))
 
 

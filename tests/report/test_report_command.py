@@ -110,7 +110,7 @@ def test_every_row_of_a_latex_table_has_its_columns_and_every_group_its_end(tabl
     assert len(tables) == 8
     for path in tables:
         text = path.read_text(encoding="utf-8")
-        assert re.findall(r"\\(begin|end)\{(\w+)\}", text) == [
+        assert re.findall(r"\\(begin|end)\{(\w+)\*?\}", text) == [
             ("begin", "table"), ("begin", "tabular"), ("end", "tabular"), ("end", "table"),
         ]  # fmt: skip
         bare = re.sub(r"\\\\|\\[{}]", "", text)
