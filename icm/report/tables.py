@@ -26,6 +26,8 @@ def table(runs: Sequence[Run]) -> list[dict[str, Any]]:
             rows.append(_row(point, subject, measures))
     # A column that no row needs says nothing: attacks and models are there once there is one.
     unused = [name for name in ("attack", "model") if all(row[name] in (None, "none") for row in rows)]
+    # Merged sweeps: what their points differ in besides codec and setting.
+    unused += ["title"] if all(point.title == point.runs[0].summary["title"] for point in points) else []
     return [{name: value for name, value in row.items() if name not in unused} for row in rows]
 
 
@@ -33,6 +35,7 @@ def _row(point: Point, subject: Subject, measures: dict[Measure, list[Subject]])
     row: dict[str, Any] = {
         "codec": point.codec,
         "label": point.label(),
+        "title": point.title,
         "qp": point.qp,
         "quality": point.quality,
         "images": point.images,
