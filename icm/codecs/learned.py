@@ -2,13 +2,14 @@
 
 The payload is the network's entropy-coded strings and nothing else, y then z. The container's parameters say where y
 ends (``y_bytes``) and which symbols both hold (``symbols``, a CRC-32): a decoder that lost the encoder's path, on
-another device or library version, raises instead of showing a picture.
+another device or library version, raises instead of showing a picture. A portable payload (`models.portable`) ends with
+the list of what its decoder must not decide by itself, from ``listed_at`` on, and is decoded everywhere.
 """
 
 import inspect
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version as installed
 from pathlib import Path
 from threading import Lock
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     import torch
 
     from models.network import CodecNetwork
+    from models.portable import Borders
 
 NAMES = ("sa_icm", "learned")
 
@@ -58,9 +60,10 @@ class LearnedCodec:
         checkpoint: Path of the weights, in any format of `models.checkpoint.load_network`; None with ``sa_icm``: a
             shipped network (`icm.codecs.shipped`).
         device: Where the network runs, ``cpu`` or ``cuda``; streams of one device are not promised to decode on
-            another.
+            another unless they are portable.
         variant: Of the shipped networks: ``edge``, or ``control``, the same network trained without edges.
         rate: Of the shipped networks: ``low``, ``mid`` or ``high``.
+        portable: Whether streams are to decode on any machine; see `models.portable` for the promise.
         title, series: Instead of the names that a checkpoint gets, such as ``LIC-TCM``.
 
     Raises:
@@ -82,6 +85,7 @@ class LearnedCodec:
         rate: str = "mid",
         title: str | None = None,
         series: str | None = None,
+        portable: bool = False,
     ):
         self.name = choice("a learned codec", "name", name, NAMES)
         self.device = str(device)
@@ -89,9 +93,13 @@ class LearnedCodec:
         self.baseline_of = ""
         self.point: dict[str, Value] = {}
         self.parameters: dict[str, Value] = {}
-        self._loaded: tuple[CodecNetwork, str] | None = None
+        if not isinstance(portable, bool):
+            raise CodecError(f"codec.portable={portable}: {name} takes true or false")
+        self.portable = portable
+        self._loaded: dict[bool, tuple[CodecNetwork, str]] = {}  # by whether it is portable
         self._lock = Lock()  # a network codes one picture at a time
-        settings, defaults = {"device": self.device}, {"device": "cpu"}
+        settings: dict[str, Value] = {"device": self.device, "portable": portable}
+        defaults: dict[str, Value] = {"device": "cpu", "portable": False}
         if not checkpoint and name == "sa_icm":
             network = shipped.find(variant, rate)
             self.checkpoint, digest = network.path, network.card["sha256"]
@@ -112,6 +120,7 @@ class LearnedCodec:
         self.title, self.series = title or self.title, series or self.series
         self.parameters |= self.point
         self.parameters |= {"checkpoint_sha256": digest, "device": self.device}
+        self.parameters |= {"portable": True} if portable else {}
 
     @classmethod
     def for_decoding(cls, weights_id: str, checkpoint: str | Path | None) -> "LearnedCodec":
@@ -135,34 +144,42 @@ class LearnedCodec:
 
     def encode(self, image: Pixels, faces: Faces = ()) -> bytes:
         from models.entropy import Checksum
+        from models.portable import Borders
 
         height, width = check_image(image)
-        network, weights = self._network()
+        network, weights = self._network(self.portable)
         try:
             self._check_memory(network, height, width)
             pixels = self._pixels(image, network.multiple)
-            with self._lock, _reproducible(self.device), Checksum(network, "encoded") as checksum:
+            borders = Borders(network) if self.portable else None
+            with self._lock, _reproducible(self.device), Checksum(network, "encoded") as checksum, _use(borders):
                 strings = network.compress(pixels)["strings"]
         except (ValueError, RuntimeError) as error:  # RuntimeError: the device ran out of memory
             raise CodecError(
                 f"codec.checkpoint={self.checkpoint}: cannot code this image ({first_line(error)})"
             ) from error
         (y_string,), (z_string,) = strings
-        parameters = {"y_bytes": len(y_string), "symbols": checksum.value}
-        return pack(Container(self.name, parameters, width, height, y_string + z_string, weights))
+        payload = y_string + z_string
+        parameters: dict[str, Value] = {"y_bytes": len(y_string), "symbols": checksum.value}
+        if borders is not None:
+            parameters["listed_at"] = len(payload)
+            payload += borders.to_bytes()
+        return pack(Container(self.name, parameters, width, height, payload, weights))
 
     def decode(self, bitstream: bytes) -> Pixels:
         from models.entropy import Checksum
+        from models.portable import Borders
 
         container = unpack_for(bitstream, *NAMES)
-        network, weights = self._network()
+        y_bytes, symbols, listed_at = _layout(container)
+        network, weights = self._network(listed_at is not None)
         if container.weights_id != weights:
             raise BitstreamError(
                 f"coded with weights {container.weights_id or '(none)'}, but {self.checkpoint} holds {weights}: "
                 "name the checkpoint it was coded with"
             )
-        y_bytes, symbols = _layout(container)
-        strings = [[container.payload[:y_bytes]], [container.payload[y_bytes:]]]
+        payload = container.payload
+        strings = [[payload[:y_bytes]], [payload[y_bytes:listed_at]]]
         try:
             self._check_memory(network, container.height, container.width)
         except CodecError as error:
@@ -170,7 +187,8 @@ class LearnedCodec:
         sides = (padded(side, network.multiple) for side in (container.height, container.width))
         height, width = (side // network.hyper_stride for side in sides)
         try:
-            with self._lock, _reproducible(self.device), Checksum(network, "decoded") as checksum:
+            borders = None if listed_at is None else Borders(network, payload[listed_at:])
+            with self._lock, _reproducible(self.device), Checksum(network, "decoded") as checksum, _use(borders):
                 x_hat = network.decompress(strings, (height, width))["x_hat"]
         except (RuntimeError, ValueError, OverflowError, TypeError) as error:
             raise BitstreamError(f"damaged: the strings do not decode ({first_line(error)})") from error
@@ -178,6 +196,7 @@ class LearnedCodec:
             raise BitstreamError(
                 "the decoder lost the encoder's path: the payload is damaged, or it was coded on another device or "
                 f"library version than this one ({self.version}, {self.device}); decode it where it was coded"
+                + (", or code it with codec.portable=true" if listed_at is None else "")
             )
         return to_image(x_hat[0, :, : container.height, : container.width])
 
@@ -201,16 +220,23 @@ class LearnedCodec:
             return f"SA-ICM ({network})", point
         return f"{network}, {region}" if region else network, point
 
-    def _network(self) -> tuple["CodecNetwork", str]:
+    def _network(self, portable: bool = False) -> tuple["CodecNetwork", str]:
         with self._lock:
-            if self._loaded is None:
+            if portable not in self._loaded:
                 from models.checkpoint import load_network, weights_id
+                from models.portable import make_portable
 
                 if self.device == "cpu":
                     keep_large_blocks()
                 network = load_network(self.checkpoint, _device(self.device))
-                self._loaded = network, weights_id(network)
-            return self._loaded
+                weights = weights_id(network)
+                if portable:
+                    try:
+                        make_portable(network)
+                    except ValueError as error:
+                        raise CodecError(f"codec.portable=true: {error}; use codec.portable=false") from error
+                self._loaded[portable] = network, weights
+            return self._loaded[portable]
 
     def _check_memory(self, network: "CodecNetwork", height: int, width: int) -> None:
         needed = padded(height, network.multiple) * padded(width, network.multiple) * network.bytes_per_pixel
@@ -270,13 +296,23 @@ def to_image(x: "torch.Tensor") -> Pixels:
     return (x * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
 
 
-def _layout(container: Container) -> tuple[int, int]:
+def _layout(container: Container) -> tuple[int, int, int | None]:
+    """Where y ends, the checksum of the symbols, and where the list of a portable payload begins, if it has one."""
     y_bytes, symbols = (container.parameters.get(field) for field in ("y_bytes", "symbols"))
+    listed_at = container.parameters.get("listed_at")
     if type(y_bytes) is not int or type(symbols) is not int:
         raise BitstreamError("the header makes no sense: y_bytes and symbols must be whole numbers")
     if not 0 <= y_bytes <= len(container.payload):
         raise BitstreamError(f"the header makes no sense: y_bytes={y_bytes} of a {len(container.payload)}-byte payload")
-    return y_bytes, symbols
+    if listed_at is None:
+        return y_bytes, symbols, None
+    if type(listed_at) is not int or not y_bytes <= listed_at <= len(container.payload):
+        raise BitstreamError(f"the header makes no sense: listed_at={listed_at} after y_bytes={y_bytes}")
+    return y_bytes, symbols, listed_at
+
+
+def _use(borders: "Borders | None") -> AbstractContextManager[object]:
+    return borders or nullcontext()
 
 
 def _device(name: str) -> str:

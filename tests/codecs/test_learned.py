@@ -240,6 +240,36 @@ def test_a_decoder_in_another_state_is_noticed(codec, make_picture, monkeypatch)
         codec.decode(bitstream)
 
 
+def test_portable_streams_decode_whatever_the_decoder_is_set_to(codec, checkpoint, make_picture, psnr):
+    portable = codecs.create(codec.name, checkpoint=checkpoint, portable=True)
+    picture = make_picture(130, 90)
+    bitstream = portable.encode(picture)
+    decoded = codec.decode(bitstream)
+    np.testing.assert_array_equal(decoded, portable.decode(bitstream))
+    assert psnr(decoded, codec.decode(codec.encode(picture))) > 45
+    assert portable.decode(codec.encode(picture)).shape == picture.shape
+    assert payload_size(bitstream) < 1.01 * payload_size(codec.encode(picture)) + 10
+    assert (portable.title, portable.series) != (codec.title, codec.series)
+    assert portable.parameters == {**codec.parameters, "portable": True}
+
+
+def test_damage_to_a_portable_stream_is_noticed(checkpoint, picture):
+    codec = codecs.create("learned", checkpoint=checkpoint, portable=True)
+    bitstream = codec.encode(picture)
+    container = unpack(bitstream)
+    length = len(container.payload)
+    for listed_at in (-1, 0, length + 1, "3", True, 2.5):
+        with pytest.raises(BitstreamError, match="header makes no sense: listed_at"):
+            codec.decode(damaged(bitstream, parameters={**container.parameters, "listed_at": listed_at}))
+    for tail in (b"\x80", b"\x02", b"\xff" * 30):
+        with pytest.raises(BitstreamError, match="do not decode"):
+            codec.decode(damaged(bitstream, payload=container.payload + tail))
+    with pytest.raises(BitstreamError, match="payload is damaged"):
+        codec.decode(damaged(bitstream, payload=bytes(length)))
+    with pytest.raises(CodecError, match=r"codec\.portable=maybe"):
+        codecs.create("learned", checkpoint=checkpoint, portable="maybe")
+
+
 def test_headers_that_make_no_sense_are_refused(codec, picture):
     bitstream = codec.encode(picture)
     bad = [{}, {"y_bytes": 3}] + [{"y_bytes": value, "symbols": 0} for value in (-1, 10**9, "2", True, 2.5)]
