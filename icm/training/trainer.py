@@ -41,13 +41,15 @@ def build_trainer(
     from pytorch_lightning.plugins.environments import SLURMEnvironment
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+    from models.bitstreams import ValidationBitstreams
     from models.keep_checkpoints import BackgroundCheckpointIO, Checkpoints
     from models.last_step import LastStep
     from models.monitoring import GradientCheck, MetricsFile, ValidationPictures
 
     curves = MetricsFile(folder.metrics, resume_step)
     checkpoints = Checkpoints(folder.directory, **cfg.checkpoints)
-    callbacks = [LastStep(cfg.trainer.max_steps), checkpoints, ValidationPictures()]
+    bitstreams = ValidationBitstreams(cfg.validation.bitstreams)
+    callbacks = [LastStep(cfg.trainer.max_steps), checkpoints, ValidationPictures(), bitstreams]
     if cfg.check_gradients:
         callbacks.append(GradientCheck())
     bar = RichProgressBar() if sys.stdout.isatty() else TQDMProgressBar(refresh_rate=10)
