@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-requirements
 # No run of this file touches the network once the requirements are installed.
 OFFLINE := WANDB_MODE=offline HF_HUB_OFFLINE=1 NO_ALBUMENTATIONS_UPDATE=1
+# Most tests keep one core busy. The tests of a file share what they set up, so they stay together.
+PARALLEL := -n logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all lint format figures benchmark lock audit clean
@@ -30,10 +32,10 @@ demo: setup ## measure codecs on the embedded faces, offline; ends with the path
 	$(OFFLINE) $(BIN)/python evaluate.py -m experiment=demo hydra.sweep.dir=outputs/demo
 
 test: setup lint ## lint, then the tests
-	$(OFFLINE) $(BIN)/python -m pytest
+	$(OFFLINE) $(BIN)/python -m pytest $(PARALLEL)
 
 test-all: setup lint ## the same with the exhaustive variants
-	$(OFFLINE) $(BIN)/python -m pytest -m ''
+	$(OFFLINE) $(BIN)/python -m pytest $(PARALLEL) -m ''
 
 lint: setup ## style, format, types, direction of imports
 	$(BIN)/ruff check .

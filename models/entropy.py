@@ -13,10 +13,14 @@ import re
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from compressai import ans, entropy_models
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from models.portable import Borders
 
 # The range decoder does not know where its input ends, so it is given room to run on. It reads at most one 4-byte word
 # for a symbol and 4 bits for each nibble of an escaped value. Beyond the string it reads zeros, where a run of
@@ -63,6 +67,12 @@ class _Coding:
             if coming is not None and here is not None and coming.shape != here.shape:
                 setattr(self, name, here.new_empty(coming.shape))
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _pmf_to_cdf(self, pmf: Tensor, tail_mass: Tensor, pmf_length: Tensor, max_length: int) -> Tensor:
+        if pmf.dtype == torch.float64:  # of a portable network: CompressAI's single precision would round a second time
+            steps = 1 << self.entropy_coder_precision
+            pmf, tail_mass = (torch.round(mass * steps) / steps for mass in (pmf, tail_mass))
+        return super()._pmf_to_cdf(pmf, tail_mass, pmf_length, max_length)
 
     def tables(self) -> Tables:
         """The coding tables as lists; ValueError before ``update()``."""
@@ -196,7 +206,13 @@ class EntropyBottleneck(_Coding, entropy_models.EntropyBottleneck):
 
 
 class GaussianConditional(_Coding, entropy_models.GaussianConditional):
-    """Gaussian of predicted mean and scale for each latent value, integrated over a unit interval."""
+    """Gaussian of predicted mean and scale for each latent value, integrated over a unit interval.
+
+    Attributes:
+        borders: Settles scales near a border of the table, see `models.portable`; None: nothing does.
+    """
+
+    borders: "Borders | None" = None
 
     def forward(
         self, inputs: Tensor, scales: Tensor, means: Tensor | None = None, training: bool | None = None
@@ -211,7 +227,12 @@ class GaussianConditional(_Coding, entropy_models.GaussianConditional):
 
     def build_indexes(self, scales: Tensor) -> Tensor:
         """Row of the scale table for every scale: the first level that is not below it (int32)."""
-        return torch.bucketize(self.lower_bound_scale(scales).contiguous(), self.scale_table[:-1], out_int32=True)
+        indexes = torch.bucketize(self.lower_bound_scale(scales).contiguous(), self.scale_table[:-1], out_int32=True)
+        return self.borders.settle(scales, indexes, self.scale_table) if self.borders else indexes
+
+    def _standardized_cumulative(self, inputs: Tensor) -> Tensor:
+        # A portable network's table is float64, and so are its frequencies; `update` of CompressAI would narrow them.
+        return super()._standardized_cumulative(inputs.to(self.scale_table.dtype))
 
     def compress(self, inputs: Tensor, indexes: Tensor, means: Tensor | None = None) -> list[bytes]:
         return self.encode(self.quantize(inputs, "symbols", means), indexes)

@@ -23,6 +23,7 @@ class Hyperprior(CodecNetwork, MeanScaleHyperprior):
     """
 
     multiple = 64
+    entropy_path = ("h_s",)
     signature: ClassVar[tuple[str, ...]] = ("g_a.0.weight", "h_s.0.weight")
     bytes_per_pixel_and_width = 7
 

@@ -21,7 +21,9 @@ _TRAIN = (
     "loss", "bpp", "bpp_y", "bpp_z", "distortion", "mse", "masked_mse", "psnr", "masked_psnr", "aux_loss",
     "mask_coverage", "gate_coverage", "gradient_norm", "images_per_second", "empty_masks",
 )  # fmt: skip
-_VAL = ("loss", "bpp", "distortion", "psnr", "masked_psnr", "selectivity", "empty_masks")
+_VAL = (
+    "loss", "bpp", "distortion", "psnr", "masked_psnr", "selectivity", "empty_masks", "real_bpp", "estimated_bpp",
+)  # fmt: skip
 COLUMNS = ("step", "epoch", "lr", *(f"train/{name}" for name in _TRAIN), *(f"val/{name}" for name in _VAL))
 
 
@@ -37,6 +39,7 @@ class MetricsFile(Logger):
     - gradient_norm: of the network, before it is clipped
     - images_per_second: of all processes, over the steps since the last row; validations do not count
     - empty_masks: images without a masked pixel (training: in the epoch)
+    - real_bpp, estimated_bpp: of whole pictures coded to real bits (`models.bitstreams`)
 
     train/ rows are of one batch of the first process, val/ rows of the validation set.
 

@@ -29,6 +29,8 @@ class CodecNetwork(CompressionModel):
     Attributes:
         multiple: What H and W must be multiples of.
         hyper_stride: Pixels of the picture for each position of z, along either side.
+        entropy_path: Modules from the decoded hyper-latent to the scales of the latent; what `models.portable` computes
+            in float64. Empty for a network that has no portable form.
         signature: Names of tensors that tell this network's weights from those of any other.
         bytes_per_pixel_and_width: Peak memory of compress or decompress on a CPU, in bytes for each pixel and unit of
             N (measured, rounded up).
@@ -36,6 +38,7 @@ class CodecNetwork(CompressionModel):
 
     multiple: int
     hyper_stride: int = 64
+    entropy_path: ClassVar[tuple[str, ...]] = ()
     signature: ClassVar[tuple[str, ...]]
     bytes_per_pixel_and_width: int
 

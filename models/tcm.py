@@ -38,6 +38,15 @@ class TCM(CodecNetwork):
     """
 
     multiple = 128
+    entropy_path = (
+        "h_mean_s",
+        "h_scale_s",
+        "atten_mean",
+        "atten_scale",
+        "cc_mean_transforms",
+        "cc_scale_transforms",
+        "lrp_transforms",
+    )
     signature: ClassVar[tuple[str, ...]] = ("g_a.0.conv1.weight",)
     bytes_per_pixel_and_width = 50
 

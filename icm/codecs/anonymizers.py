@@ -3,13 +3,10 @@
 They fit the codec protocol, so that they are measured as codecs are: ``encode`` changes the picture, at the faces that
 it is given or everywhere, and the payload is the changed picture as a lossless WebP file, which ``decode`` reads. Their
 rate is that of lossless coding and no merit of theirs.
-
-K-same (Newton, Sweeney, Malin 2005: every face becomes the average of k people's) is not among them: a codec sees one
-picture, and its faces are too few people to average.
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,31 +125,65 @@ class Anonymizer:
 
     @property
     def version(self) -> str:
-        return f"revision {self.revision} / Pillow {PIL.__version__} / libwebp {features.version('webp')}"
+        return f"revision {self.revision} / {tools()}"
 
     def preflight(self) -> list[Problem]:
-        missing = Problem("WebP is not in this Pillow", "Install Pillow as its wheels come.")
-        return [] if features.check("webp") else [missing]
+        return check_webp()
 
     def encode(self, image: Pixels, faces: Faces = ()) -> bytes:
-        height, width = check_image(image)
-        if max(width, height) > _LARGEST_SIDE:
-            raise CodecError(f"{self.name} takes sides up to {_LARGEST_SIDE} pixels; this image is {width}x{height}")
+        height, width = check_sides(self.name, image)
         picture = Image.fromarray(image).copy()
         for x, y, across, down in faces if self.uses_faces else [(0, 0, width, height)]:
             box = max(x, 0), max(y, 0), min(x + across, width), min(y + down, height)
             if box[0] < box[2] and box[1] < box[3]:
                 picture.paste(self._method.apply(picture.crop(box), self._amount, min(across, down)), box)
-        buffer = io.BytesIO()
-        picture.save(buffer, format="WEBP", lossless=True, quality=50, method=4)
-        return pack(Container(self.name, self.parameters, width, height, buffer.getvalue()))
+        return store(self.name, self.parameters, np.asarray(picture))
 
     def decode(self, bitstream: bytes) -> Pixels:
-        container = unpack_for(bitstream, self.name)
-        try:
-            with Image.open(io.BytesIO(container.payload), formats=["WEBP"]) as picture:
-                if picture.size != (container.width, container.height):
-                    raise BitstreamError(f"its payload is a picture of {picture.size}, unlike its header")
-                return np.array(picture.convert("RGB"))
-        except (OSError, ValueError, SyntaxError) as error:
-            raise BitstreamError(f"its payload cannot be decoded: {' '.join(str(error).split())}") from error
+        return restore(self.name, bitstream)
+
+
+def store(name: str, parameters: Mapping[str, Value], picture: Pixels) -> bytes:
+    """The container of a changed picture, (height, width, 3) uint8 RGB: its payload is a lossless WebP file."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="WEBP", lossless=True, quality=50, method=4)
+    return pack(Container(name, parameters, picture.shape[1], picture.shape[0], buffer.getvalue()))
+
+
+def restore(name: str, bitstream: bytes) -> Pixels:
+    """The picture of a container that `store` wrote.
+
+    Raises:
+        BitstreamError: The bytes are damaged or another codec's.
+    """
+    container = unpack_for(bitstream, name)
+    try:
+        with Image.open(io.BytesIO(container.payload), formats=["WEBP"]) as picture:
+            if picture.size != (container.width, container.height):
+                raise BitstreamError(f"its payload is a picture of {picture.size}, unlike its header")
+            return np.array(picture.convert("RGB"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise BitstreamError(f"its payload cannot be decoded: {' '.join(str(error).split())}") from error
+
+
+def check_webp() -> list[Problem]:
+    """What keeps `store` from working."""
+    missing = Problem("WebP is not in this Pillow", "Install Pillow as its wheels come.")
+    return [] if features.check("webp") else [missing]
+
+
+def check_sides(name: str, image: Pixels) -> tuple[int, int]:
+    """(height, width) of an image that `store` takes.
+
+    Raises:
+        CodecError: It is none, or larger than WebP allows.
+    """
+    height, width = check_image(image)
+    if max(width, height) > _LARGEST_SIDE:
+        raise CodecError(f"{name} takes sides up to {_LARGEST_SIDE} pixels; this image is {width}x{height}")
+    return height, width
+
+
+def tools() -> str:
+    """The versions of what shapes a stored picture."""
+    return f"Pillow {PIL.__version__} / libwebp {features.version('webp')}"

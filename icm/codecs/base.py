@@ -99,6 +99,25 @@ class Codec(Part, Protocol):
         ...
 
 
+@runtime_checkable
+class DrawsOnPeople(Protocol):
+    """What a codec is besides that changes a face with the help of other people's, such as k-same.
+
+    A job shows it the people before it codes; without them it codes no face.
+    """
+
+    def among(self, people: Sequence[Pixels]) -> Codec:
+        """The codec that draws on these people.
+
+        Args:
+            people: One face of each person, (height, width, 3) uint8 RGB.
+
+        Raises:
+            CodecError: They are too few.
+        """
+        ...
+
+
 def names(label: str, short: str, settings: Mapping[str, Value], defaults: Mapping[str, Value]) -> tuple[str, str, str]:
     """``(title, series, short)`` of a codec: its label, its point, and every setting that is not at its default.
 

@@ -2,13 +2,13 @@
 
 The payload is the network's entropy-coded strings and nothing else, y then z. The container's parameters say where y
 ends (``y_bytes``) and which symbols both hold (``symbols``, a CRC-32): a decoder that lost the encoder's path, on
-another device or library version, raises instead of showing a picture.
+another device or library version, raises instead of showing a picture. A portable payload (`models.portable`) ends with
+the list of what its decoder must not decide by itself, from ``listed_at`` on, and is decoded everywhere.
 """
 
 import inspect
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version as installed
 from pathlib import Path
 from threading import Lock
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import torch
 
     from models.network import CodecNetwork
+    from models.portable import Borders
 
 NAMES = ("sa_icm", "learned")
 
@@ -58,20 +59,22 @@ class LearnedCodec:
         checkpoint: Path of the weights, in any format of `models.checkpoint.load_network`; None with ``sa_icm``: a
             shipped network (`icm.codecs.shipped`).
         device: Where the network runs, ``cpu`` or ``cuda``; streams of one device are not promised to decode on
-            another.
+            another unless they are portable. A GPU makes the whole process compute in one way only, for a decoder must
+            round as its encoder did: deterministic algorithms, float32 without TF32.
         variant: Of the shipped networks: ``edge``, or ``control``, the same network trained without edges.
         rate: Of the shipped networks: ``low``, ``mid`` or ``high``.
+        portable: Whether streams are to decode on any machine; see `models.portable` for the promise.
         title, series: Instead of the names that a checkpoint gets, such as ``LIC-TCM``.
 
     Raises:
-        CodecError: There is no such network, or ``sa_icm`` is given one that was trained for something else.
+        CodecError: There is no such network or device, or ``sa_icm`` is given one trained for something else.
         models.checkpoint.CheckpointError: The checkpoint cannot be read.
     """
 
-    revision = 1
+    revision = 2
     ceiling = False
     uses_faces = False
-    max_workers = 1
+    max_workers: int | None = 1
 
     def __init__(
         self,
@@ -82,16 +85,24 @@ class LearnedCodec:
         rate: str = "mid",
         title: str | None = None,
         series: str | None = None,
+        portable: bool = False,
     ):
         self.name = choice("a learned codec", "name", name, NAMES)
         self.device = str(device)
+        if self.device != "cpu":
+            _usable(self.device)
+            _compute_exactly()
         self.variant: str | None = None
         self.baseline_of = ""
         self.point: dict[str, Value] = {}
         self.parameters: dict[str, Value] = {}
-        self._loaded: tuple[CodecNetwork, str] | None = None
+        if not isinstance(portable, bool):
+            raise CodecError(f"codec.portable={portable}: {name} takes true or false")
+        self.portable = portable
+        self._loaded: dict[bool, tuple[CodecNetwork, str]] = {}  # by whether it is portable
         self._lock = Lock()  # a network codes one picture at a time
-        settings, defaults = {"device": self.device}, {"device": "cpu"}
+        settings: dict[str, Value] = {"device": self.device, "portable": portable}
+        defaults: dict[str, Value] = {"device": "cpu", "portable": False}
         if not checkpoint and name == "sa_icm":
             network = shipped.find(variant, rate)
             self.checkpoint, digest = network.path, network.card["sha256"]
@@ -112,6 +123,7 @@ class LearnedCodec:
         self.title, self.series = title or self.title, series or self.series
         self.parameters |= self.point
         self.parameters |= {"checkpoint_sha256": digest, "device": self.device}
+        self.parameters |= {"portable": True} if portable else {}
 
     @classmethod
     def for_decoding(cls, weights_id: str, checkpoint: str | Path | None) -> "LearnedCodec":
@@ -134,35 +146,47 @@ class LearnedCodec:
         return []
 
     def encode(self, image: Pixels, faces: Faces = ()) -> bytes:
+        import torch
+
         from models.entropy import Checksum
+        from models.portable import Borders
 
         height, width = check_image(image)
-        network, weights = self._network()
+        network, weights = self._network(self.portable)
         try:
             self._check_memory(network, height, width)
             pixels = self._pixels(image, network.multiple)
-            with self._lock, _reproducible(self.device), Checksum(network, "encoded") as checksum:
+            borders = Borders(network) if self.portable else None
+            with self._lock, torch.inference_mode(), Checksum(network, "encoded") as checksum, _use(borders):
                 strings = network.compress(pixels)["strings"]
         except (ValueError, RuntimeError) as error:  # RuntimeError: the device ran out of memory
             raise CodecError(
                 f"codec.checkpoint={self.checkpoint}: cannot code this image ({first_line(error)})"
             ) from error
         (y_string,), (z_string,) = strings
-        parameters = {"y_bytes": len(y_string), "symbols": checksum.value}
-        return pack(Container(self.name, parameters, width, height, y_string + z_string, weights))
+        payload = y_string + z_string
+        parameters: dict[str, Value] = {"y_bytes": len(y_string), "symbols": checksum.value}
+        if borders is not None:
+            parameters["listed_at"] = len(payload)
+            payload += borders.to_bytes()
+        return pack(Container(self.name, parameters, width, height, payload, weights))
 
     def decode(self, bitstream: bytes) -> Pixels:
+        import torch
+
         from models.entropy import Checksum
+        from models.portable import Borders
 
         container = unpack_for(bitstream, *NAMES)
-        network, weights = self._network()
+        y_bytes, symbols, listed_at = _layout(container)
+        network, weights = self._network(listed_at is not None)
         if container.weights_id != weights:
             raise BitstreamError(
                 f"coded with weights {container.weights_id or '(none)'}, but {self.checkpoint} holds {weights}: "
                 "name the checkpoint it was coded with"
             )
-        y_bytes, symbols = _layout(container)
-        strings = [[container.payload[:y_bytes]], [container.payload[y_bytes:]]]
+        payload = container.payload
+        strings = [[payload[:y_bytes]], [payload[y_bytes:listed_at]]]
         try:
             self._check_memory(network, container.height, container.width)
         except CodecError as error:
@@ -170,7 +194,8 @@ class LearnedCodec:
         sides = (padded(side, network.multiple) for side in (container.height, container.width))
         height, width = (side // network.hyper_stride for side in sides)
         try:
-            with self._lock, _reproducible(self.device), Checksum(network, "decoded") as checksum:
+            borders = None if listed_at is None else Borders(network, payload[listed_at:])
+            with self._lock, torch.inference_mode(), Checksum(network, "decoded") as checksum, _use(borders):
                 x_hat = network.decompress(strings, (height, width))["x_hat"]
         except (RuntimeError, ValueError, OverflowError, TypeError) as error:
             raise BitstreamError(f"damaged: the strings do not decode ({first_line(error)})") from error
@@ -178,8 +203,19 @@ class LearnedCodec:
             raise BitstreamError(
                 "the decoder lost the encoder's path: the payload is damaged, or it was coded on another device or "
                 f"library version than this one ({self.version}, {self.device}); decode it where it was coded"
+                + (", or code it with codec.portable=true" if listed_at is None else "")
             )
         return to_image(x_hat[0, :, : container.height, : container.width])
+
+    def estimated_bits(self, image: Pixels) -> float:
+        """What an image costs by the network's own probabilities, in bits, its padding included; nothing is coded."""
+        import torch
+
+        check_image(image)
+        network, _ = self._network()
+        with self._lock, torch.inference_mode():
+            likelihoods = network(self._pixels(image, network.multiple))["likelihoods"]
+        return sum(-float(values.double().log2().sum()) for values in likelihoods.values())
 
     def _trained_for(self) -> tuple[str, dict[str, Value]]:
         """The label of a checkpoint's curve, and its point, from the configuration and the architecture inside it."""
@@ -201,16 +237,23 @@ class LearnedCodec:
             return f"SA-ICM ({network})", point
         return f"{network}, {region}" if region else network, point
 
-    def _network(self) -> tuple["CodecNetwork", str]:
+    def _network(self, portable: bool = False) -> tuple["CodecNetwork", str]:
         with self._lock:
-            if self._loaded is None:
+            if portable not in self._loaded:
                 from models.checkpoint import load_network, weights_id
+                from models.portable import make_portable
 
                 if self.device == "cpu":
                     keep_large_blocks()
-                network = load_network(self.checkpoint, _device(self.device))
-                self._loaded = network, weights_id(network)
-            return self._loaded
+                network = load_network(self.checkpoint, self.device)
+                weights = weights_id(network)
+                if portable:
+                    try:
+                        make_portable(network)
+                    except ValueError as error:
+                        raise CodecError(f"codec.portable=true: {error}; use codec.portable=false") from error
+                self._loaded[portable] = network, weights
+            return self._loaded[portable]
 
     def _check_memory(self, network: "CodecNetwork", height: int, width: int) -> None:
         needed = padded(height, network.multiple) * padded(width, network.multiple) * network.bytes_per_pixel
@@ -270,33 +313,46 @@ def to_image(x: "torch.Tensor") -> Pixels:
     return (x * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
 
 
-def _layout(container: Container) -> tuple[int, int]:
+def _layout(container: Container) -> tuple[int, int, int | None]:
+    """Where y ends, the checksum of the symbols, and where the list of a portable payload begins, if it has one."""
     y_bytes, symbols = (container.parameters.get(field) for field in ("y_bytes", "symbols"))
+    listed_at = container.parameters.get("listed_at")
     if type(y_bytes) is not int or type(symbols) is not int:
         raise BitstreamError("the header makes no sense: y_bytes and symbols must be whole numbers")
     if not 0 <= y_bytes <= len(container.payload):
         raise BitstreamError(f"the header makes no sense: y_bytes={y_bytes} of a {len(container.payload)}-byte payload")
-    return y_bytes, symbols
+    if listed_at is None:
+        return y_bytes, symbols, None
+    if type(listed_at) is not int or not y_bytes <= listed_at <= len(container.payload):
+        raise BitstreamError(f"the header makes no sense: listed_at={listed_at} after y_bytes={y_bytes}")
+    return y_bytes, symbols, listed_at
 
 
-def _device(name: str) -> str:
+def _use(borders: "Borders | None") -> AbstractContextManager[object]:
+    return borders or nullcontext()
+
+
+def _usable(device: str) -> None:
+    """CodecError when torch cannot compute there."""
     import torch
 
     try:
-        torch.empty(1, device=name)
+        torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise CodecError(f"codec.device={name}: not usable here ({first_line(error)}); use codec.device=cpu") from error
-    return name
+        raise CodecError(
+            f"codec.device={device}: not usable here ({first_line(error)}); use codec.device=cpu"
+        ) from error
 
 
-@contextmanager
-def _reproducible(device: str) -> Iterator[None]:
-    """Inference with the arithmetic pinned: a decoder must round as its encoder did.
+def _compute_exactly() -> None:
+    """Let this process compute on GPUs in one way only: the same algorithms every time, in float32 itself.
 
-    cuDNN's flags are the whole process's, so they are touched on a GPU alone, where coding is the only work.
+    A decoder must round as its encoder did. The switches are the whole process's, so they are set once, where a codec
+    is made, and not in the threads that code beside other work.
     """
     import torch
 
-    exact = torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False)
-    with torch.inference_mode(), nullcontext() if device == "cpu" else exact:
-        yield
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")

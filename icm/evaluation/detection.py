@@ -15,6 +15,7 @@ from icm.errors import UserError
 from icm.evaluation.cache import content_key, image_hash
 from icm.evaluation.measures import Estimate, Subject, of_task
 from icm.evaluation.task import Context, Outcome
+from icm.faces.boxes import Box
 from icm.faces.sources import SourceImage
 from icm.files import file_sha256
 from icm.metrics.detection import CocoTruth, TruthError, average_precision, bootstrap_precision, evaluate
@@ -75,7 +76,7 @@ class DetectionTask:
             return str(error)
         return ""
 
-    def faces(self, source: SourceImage) -> list[tuple[int, int, int, int]]:
+    def faces(self, source: SourceImage) -> list[Box]:
         return []
 
     def observe(self, source: SourceImage, original: np.ndarray, coded: np.ndarray) -> dict[str, Any]:

@@ -92,8 +92,8 @@ class FacesTask:
         self._hashes[source.name] = picture_hash(image)
         return ""
 
-    def faces(self, source: SourceImage) -> list[tuple[int, int, int, int]]:
-        return [(box.x, box.y, box.width, box.height) for box in self._boxes[source.name][1]]
+    def faces(self, source: SourceImage) -> list[Box]:
+        return self._boxes[source.name][1]
 
     def observe(self, source: SourceImage, original: np.ndarray, coded: np.ndarray) -> dict[str, Any]:
         boxes = self._boxes[source.name][1]

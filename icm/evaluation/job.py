@@ -13,13 +13,14 @@ import numpy as np
 from tqdm import tqdm
 
 from icm import provenance
-from icm.codecs.base import Codec
+from icm.codecs.base import Codec, DrawsOnPeople
 from icm.errors import UserError
 from icm.evaluation.cache import Cache, content_key, image_hash
 from icm.evaluation.coding import code, rate
 from icm.evaluation.measures import Estimate, Subject, mean_estimate, of_task
 from icm.evaluation.results import Run, Summary, estimate_entries, write_run
 from icm.evaluation.task import Context, Outcome, Task
+from icm.faces.boxes import Box
 from icm.faces.sources import Source, SourceImage
 from icm.files import printable
 from icm.images import ImageError
@@ -37,6 +38,10 @@ class Picture:
     source: SourceImage
     digest: str
     tasks: tuple[Task, ...]
+
+    def faces(self) -> list[Box]:
+        """Where its tasks found faces."""
+        return [box for task in self.tasks for box in task.faces(self.source)]
 
 
 @dataclass(frozen=True)
@@ -122,11 +127,12 @@ class Job:
 
     def _coded(self, pictures: Sequence[Picture], cache: Cache, skipped: list[dict[str, str]]) -> list[dict[str, Any]]:
         """Code every picture and show it to its tasks; rows of images.csv. One that cannot be coded is skipped."""
+        codec = self.codec.among(_people(pictures)) if isinstance(self.codec, DrawsOnPeople) else self.codec
 
         def work(picture: Picture) -> Coded:
             original = picture.source.load()
-            boxes = [box for task in picture.tasks for box in task.faces(picture.source)]
-            bitstream, coded = code(original, picture.digest, self.codec, cache, boxes)
+            boxes = [(box.x, box.y, box.width, box.height) for box in picture.faces()]
+            bitstream, coded = code(original, picture.digest, codec, cache, boxes)
             row = {"image": picture.source.name, **rate(original, bitstream)}
             row |= {measure.key: measure.compute(original, coded) for measure in of_task("coding")}
             return Coded(picture, original, coded, row)
@@ -203,6 +209,24 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     began = time.monotonic()
     yield
     seconds[stage] = round(time.monotonic() - began, 3)
+
+
+def _people(pictures: Iterable[Picture]) -> list[np.ndarray]:
+    """One face of each person, HWC uint8 RGB: the first of everyone who is named, and each that has no name."""
+    people: list[np.ndarray] = []
+    seen: set[str] = set()
+    for picture in pictures:
+        boxes = picture.faces()
+        new = []
+        for box, person in zip(boxes, picture.source.identities(boxes), strict=True):
+            if person not in seen:
+                new.append(box)
+            if person is not None:
+                seen.add(person)
+        if new:
+            image = picture.source.load()
+            people += [image[box.y : box.y + box.height, box.x : box.x + box.width] for box in new]
+    return people
 
 
 def _replicates(outcomes: Iterable[Outcome]) -> dict[str, list[float | None]]:

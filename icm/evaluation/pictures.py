@@ -9,6 +9,7 @@ import numpy as np
 from icm.errors import UserError
 from icm.evaluation.measures import Estimate, Measure, Subject, mean_estimate, of_task
 from icm.evaluation.task import Context, Outcome
+from icm.faces.boxes import Box
 from icm.faces.sources import SourceImage
 from icm.files import file_sha256
 from icm.masks.annotations import AnnotationMasks
@@ -62,7 +63,7 @@ class PictureTask:
             return ""
         return f"not listed in {self.annotations}"
 
-    def faces(self, source: SourceImage) -> list[tuple[int, int, int, int]]:
+    def faces(self, source: SourceImage) -> list[Box]:
         return []
 
     def observe(self, source: SourceImage, original: np.ndarray, coded: np.ndarray) -> dict[str, Any]:

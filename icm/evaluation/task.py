@@ -13,6 +13,7 @@ import numpy as np
 
 from icm.evaluation.cache import Cache
 from icm.evaluation.measures import Estimate, Subject
+from icm.faces.boxes import Box
 from icm.faces.sources import Pair, SourceImage
 from icm.parts import Part
 
@@ -75,8 +76,8 @@ class Task(Part, Protocol):
         """
         ...
 
-    def faces(self, source: SourceImage) -> list[tuple[int, int, int, int]]:
-        """Boxes (x, y, width, height) of the faces it found in an original that concerns it; for codecs that hide them.
+    def faces(self, source: SourceImage) -> list[Box]:
+        """The faces it found in an original that concerns it; for codecs that hide them.
 
         Tasks that look for no faces return none.
         """

@@ -41,6 +41,7 @@ def build_trainer(
     from pytorch_lightning.plugins.environments import SLURMEnvironment
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+    from models.bitstreams import ValidationBitstreams
     from models.keep_checkpoints import BackgroundCheckpointIO, Checkpoints
     from models.last_step import LastStep
     from models.monitoring import CheckpointCopies, GradientCheck, MetricsFile, Progress, ValidationPictures
@@ -52,6 +53,7 @@ def build_trainer(
         checkpoints,
         Progress(),
         ValidationPictures(),
+        ValidationBitstreams(cfg.validation.bitstreams),
         CheckpointCopies(checkpoints),
     ]
     if cfg.check_gradients:

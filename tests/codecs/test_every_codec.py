@@ -28,7 +28,7 @@ FLOOR_DB = {
     "downscale": 20,
 }
 # What changes nothing where there is no face.
-EXACT = ("none", "blur", "pixelate", "mask")
+EXACT = ("none", "blur", "pixelate", "mask", "k_same")
 
 
 @pytest.fixture(params=NAMES)

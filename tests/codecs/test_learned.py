@@ -240,6 +240,36 @@ def test_a_decoder_in_another_state_is_noticed(codec, make_picture, monkeypatch)
         codec.decode(bitstream)
 
 
+def test_portable_streams_decode_whatever_the_decoder_is_set_to(codec, checkpoint, make_picture, psnr):
+    portable = codecs.create(codec.name, checkpoint=checkpoint, portable=True)
+    picture = make_picture(130, 90)
+    bitstream = portable.encode(picture)
+    decoded = codec.decode(bitstream)
+    np.testing.assert_array_equal(decoded, portable.decode(bitstream))
+    assert psnr(decoded, codec.decode(codec.encode(picture))) > 45
+    assert portable.decode(codec.encode(picture)).shape == picture.shape
+    assert payload_size(bitstream) < 1.01 * payload_size(codec.encode(picture)) + 10
+    assert (portable.title, portable.series) != (codec.title, codec.series)
+    assert portable.parameters == {**codec.parameters, "portable": True}
+
+
+def test_damage_to_a_portable_stream_is_noticed(checkpoint, picture):
+    codec = codecs.create("learned", checkpoint=checkpoint, portable=True)
+    bitstream = codec.encode(picture)
+    container = unpack(bitstream)
+    length = len(container.payload)
+    for listed_at in (-1, 0, length + 1, "3", True, 2.5):
+        with pytest.raises(BitstreamError, match="header makes no sense: listed_at"):
+            codec.decode(damaged(bitstream, parameters={**container.parameters, "listed_at": listed_at}))
+    for tail in (b"\x80", b"\x02", b"\xff" * 30):
+        with pytest.raises(BitstreamError, match="do not decode"):
+            codec.decode(damaged(bitstream, payload=container.payload + tail))
+    with pytest.raises(BitstreamError, match="payload is damaged"):
+        codec.decode(damaged(bitstream, payload=bytes(length)))
+    with pytest.raises(CodecError, match=r"codec\.portable=maybe"):
+        codecs.create("learned", checkpoint=checkpoint, portable="maybe")
+
+
 def test_headers_that_make_no_sense_are_refused(codec, picture):
     bitstream = codec.encode(picture)
     bad = [{}, {"y_bytes": 3}] + [{"y_bytes": value, "symbols": 0} for value in (-1, 10**9, "2", True, 2.5)]
@@ -288,11 +318,30 @@ def test_options_are_checked(checkpoint, tmp_path):
     with pytest.raises(CodecError, match=r"codec\.checkpoint=.*nowhere\.ckpt"):
         codecs.create("sa_icm", checkpoint=tmp_path / "nowhere.ckpt")
     with pytest.raises(CodecError, match=r"codec\.device=abacus"):
-        codecs.create("sa_icm", checkpoint=checkpoint, device="abacus").encode(np.zeros((4, 4, 3), np.uint8))
+        codecs.create("sa_icm", checkpoint=checkpoint, device="abacus")
     with pytest.raises(CodecError, match=r"codec\.rate=low: learned has no such option; it takes checkpoint, device"):
         codecs.create("learned", checkpoint=checkpoint, rate="low")
     with pytest.raises(CodecError, match=r"codec\.qp=37"):
         codecs.create("sa_icm", checkpoint=checkpoint, qp=37)
+
+
+def test_off_the_cpu_arithmetic_is_pinned_once_and_cudnn_stays_on(monkeypatch):
+    """What a decoder's rounding hangs on; threads that code must not touch what all threads share."""
+    import torch
+
+    cudnn = torch.backends.cudnn
+    for name, other in (("benchmark", True), ("deterministic", False), ("allow_tf32", True)):
+        monkeypatch.setattr(cudnn, name, other)
+    codecs.create("sa_icm")
+    assert (cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32) == (True, False, True)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high")
+        codecs.create("sa_icm", device="meta")  # the only device besides that torch has everywhere
+        assert (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32) == (True, False, True, False)
+        assert torch.get_float32_matmul_precision() == "highest"
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def test_its_config_makes_it(checkpoint):

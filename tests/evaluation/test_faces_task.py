@@ -10,6 +10,7 @@ from icm.attacks.direct import Direct
 from icm.attacks.projection import Projection
 from icm.codecs import create
 from icm.config import compose_job
+from icm.errors import UserError
 from icm.evaluation.cache import Cache
 from icm.evaluation.faces import FacesTask
 from icm.evaluation.job import Job
@@ -103,6 +104,16 @@ def test_a_codec_that_changes_nothing_leaves_every_face_itself(tmp_path):
     assert run.summary["similarity"]["dlib"]["mean"] == pytest.approx(1, abs=1e-6)
     assert run.summary["psnr"] is None
     assert run.summary["lossless_images"] == 4
+
+
+def test_k_same_averages_one_face_of_each_person(tmp_path):
+    (composed,) = compose_job(detector="labels")
+    task = FacesTask(composed.detector, {"dlib": composed.embedders[0]}, {"none": Direct("original")})
+    found = Job(create("k_same", k=2), Scenes(), [task]).run(Cache(tmp_path / "cache"), tmp_path / "run")
+    assert found.estimates["rank1", Subject("dlib", "none")].value < 1
+    task = FacesTask(composed.detector, {"dlib": composed.embedders[0]}, {"none": Direct("original")})
+    with pytest.raises(UserError, match=r"codec\.k=3: the pictures show 2 people"):
+        Job(create("k_same", k=3), Scenes(), [task]).run(Cache(tmp_path / "cache"), tmp_path / "run")
 
 
 def test_a_protocol_of_pairs_is_judged_fold_by_fold():
