@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-import icm.config  # noqa: F401  (the resolver of the help text)
+import icm.config  # noqa: F401  (resolvers of conf/evaluate.yaml)
 from icm.errors import UserError
 from icm.overrides import advice
 from icm.report.sweep_report import SweepReport

@@ -53,7 +53,7 @@ class JobFailedError(Exception):
     """Ends the process of a failed job with a non-zero status; the job has said why."""
 
 
-class _Elsewhere(Launcher):
+class _Elsewhere(Launcher):  # type: ignore[misc]
     """What the launchers here share: which jobs of a sweep have to run, and how one of them runs in its process."""
 
     def __init__(self, **options: Any):
@@ -98,7 +98,9 @@ class _Elsewhere(Launcher):
         planner = next((callback for callback in callbacks if hasattr(callback, "plan")), None)
         typed = [tuple(filter_overrides(overrides)) for overrides in job_overrides]
         common = set.intersection(*map(set, typed)) if len(typed) > 1 else set()
-        to_run, finished, repeated = [], [], []
+        to_run: list[Planned] = []
+        finished: list[Planned] = []
+        repeated: list[Planned] = []
         cells = {""}
         before = HydraConfig.instance().cfg
         for number, overrides in enumerate(job_overrides, first):
@@ -223,9 +225,7 @@ class _Submitit(_Elsewhere):
             room = len(waiting) if limit is None else max(0, limit - len(board.open))
             if now := waiting[:room]:
                 ids = self._submit(now)
-                board.update(
-                    replace(board.jobs[job.folder.name], id=name) for job, name in zip(now, ids, strict=True)
-                )
+                board.update(replace(board.jobs[job.folder.name], id=name) for job, name in zip(now, ids, strict=True))
                 waiting = waiting[room:]
             lively = alive(board.open)
             for job in board.open:

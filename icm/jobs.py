@@ -8,8 +8,10 @@ import json
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
 from icm.files import atomic_write
@@ -45,15 +47,29 @@ class Started:
 def read_jobs(sweep: Path) -> list[Started]:
     """The jobs that were started for a sweep; none where nobody started any."""
     try:
-        entries = json.loads((sweep / FILE).read_text(encoding="utf-8"))
+        entries = json.loads((sweep / FILE).read_text(encoding="utf-8"))["jobs"]
         return [Started(**{**entry, "overrides": tuple(entry["overrides"])}) for entry in entries]
     except (OSError, ValueError, TypeError, KeyError):
         return []
 
 
 def write_jobs(sweep: Path, jobs: Sequence[Started]) -> None:
-    """Replace ``jobs.json``."""
-    atomic_write(sweep / FILE, json.dumps([asdict(job) for job in jobs], indent=1) + "\n")
+    """Replace ``jobs.json``, which also says by what command the jobs were started."""
+    content = {"command": sys.argv[1:], "jobs": [asdict(job) for job in jobs]}
+    atomic_write(sweep / FILE, json.dumps(content, indent=1) + "\n")
+
+
+def sweep_folder(root: str) -> str:
+    """Where this command's sweep goes: the newest folder of the same command that has jobs left, else a new one."""
+    for path in sorted(Path(root).glob(f"*/{FILE}"), reverse=True):
+        sweep = path.parent
+        try:
+            same = json.loads(path.read_text(encoding="utf-8"))["command"] == sys.argv[1:]
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+        if same and _unfinished(sweep):
+            return str(sweep)
+    return str(Path(root, datetime.now().strftime("%Y-%m-%d_%H-%M-%S")))
 
 
 def alive(jobs: Collection[Started]) -> dict[str, str] | None:
@@ -100,6 +116,11 @@ def missing(sweep: Path) -> dict[str, str]:
     named = {job.folder: " ".join(job.overrides) for job in jobs}
     order = sorted(found, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
     return {f"{name} ({named[name]})" if named.get(name) else name: found[name] for name in order}
+
+
+def _unfinished(sweep: Path) -> bool:
+    failed = failed_jobs(sweep)
+    return any(job.folder in failed or not (job.over or _done(sweep, job.folder)) for job in read_jobs(sweep))
 
 
 def _done(sweep: Path, folder: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icm.errors import UserError
+from icm.shards import array_shard, parse_shard
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -32,7 +33,7 @@ keys (all are key=value, defaults in conf/masks.yaml and conf/masks/):
   masks.stability= masks.box_nms= masks.crop_n_layers= masks.min_mask_region_area=     see conf/masks/make/sam.yaml
   masks.path=FOLDER           where stores are; default: <data.path>-masks/sam-<model>
   masks.dilation=1            thickness of the edges in the picture
-  shard=0/8                   the first of eight parts, for several machines
+  shard=0/8                   the first of eight parts, for several machines; a SLURM array's task takes its own
   device=auto                 auto (one process per GPU, else the CPU), cuda or cpu
   preview=6                   images in the picture of results, 0 for none
 
@@ -73,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     config = compose(arguments.overrides)
-    shard = parse_shard(str(config.shard))
+    shard = array_shard() if config.shard is None else parse_shard(config.shard)
     if config.device not in ("auto", "cuda", "cpu"):
         raise MaskCommandError(f"device={config.device}: use auto, cuda or cpu")
     if not isinstance(config.preview, int) or config.preview < 0:
@@ -121,16 +122,6 @@ def compose(overrides: list[str]) -> "DictConfig":
         cause = error.__cause__ or error
         reason = " ".join(str(cause).split())
         raise MaskCommandError(f"{reason}; python -m icm masks --help lists the keys") from error
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """(index, count) of "index/count" with 0 <= index < count."""
-    index, _, count = text.partition("/")
-    if index.isdecimal() and count.isdecimal() and int(index) < int(count):
-        return int(index), int(count)
-    raise MaskCommandError(
-        f"shard={text}: use INDEX/COUNT with INDEX below COUNT, such as 0/8 for the first of eight parts"
-    )
 
 
 def find(path: str | None, split: str | None, annotations: str | None) -> list["Split"]:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from icm.codecs.base import DrawsOnPeople
 from icm.config import build
 from icm.download import cache_folder, use_cache_folder
 from icm.errors import UserError
-from icm.codecs.base import DrawsOnPeople
 from icm.evaluation.cache import Cache
 from icm.evaluation.finished import Shard, all_parts, is_finished, mark, write_mark
 from icm.evaluation.job import Job, NothingToMeasureError
@@ -69,7 +69,7 @@ def run_configured(cfg: DictConfig, directory: Path, sweep: Path | None = None) 
         if sweep is None or not all_parts(sweep, found):
             log.info("part %s is in the cache; once all are, the same without shard= has little to do", cfg.shard)
             return None, False
-        cfg = OmegaConf.merge(cfg, {"shard": None})  # type: ignore[assignment]
+        cfg = OmegaConf.merge(cfg, {"shard": None})
         job = job_of(cfg)
     for run in load_runs(sweep) if sweep else []:
         if run.summary["cell"] == job.cell:

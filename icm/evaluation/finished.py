@@ -72,7 +72,9 @@ def is_finished(job: Job, directory: Path) -> bool:
         return False
     if isinstance(job.source, Shard):
         return not all_parts(directory.parent, found) or any(
-            _same(_read(path.parent), found) for name in ("summary.json", EARLIER) for path in directory.parent.glob(f"*/{name}")
+            _same(_read(path.parent), found)
+            for name in ("summary.json", EARLIER)
+            for path in directory.parent.glob(f"*/{name}")
         )
     try:
         load_run(directory, "summary.json" if (directory / "summary.json").is_file() else EARLIER)
