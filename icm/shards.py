@@ -17,6 +17,11 @@ def parse_shard(text: object) -> tuple[int, int]:
     raise UserError(f"shard={text}: use INDEX/COUNT with INDEX below COUNT, such as 0/8 for the first of eight parts")
 
 
+def find_shard(text: object) -> tuple[int, int]:
+    """The part that ``text`` names (`parse_shard`); None: that of this task of a SLURM array (`array_shard`)."""
+    return array_shard() if text is None else parse_shard(text)
+
+
 def array_shard() -> tuple[int, int]:
     """The part that falls to this task of a SLURM array (``sbatch --array=0-7``); all images outside of an array.
 

@@ -40,6 +40,14 @@ def set_aside(sweep: Path) -> None:
             (folder / "summary.json").replace(folder / EARLIER)
 
 
+def forget_jobs(sweep: Path) -> None:
+    """Remove what says how the jobs of an earlier command in this folder ended; what they coded is cached."""
+    for folder in sweep.iterdir():
+        if is_job(folder):
+            (folder / ERROR_FILE).unlink(missing_ok=True)
+            forget(folder)
+
+
 def put_back(folder: Path) -> None:
     """Make the finished run of a job's folder one of this sweep again."""
     if (folder / EARLIER).is_file():

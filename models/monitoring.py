@@ -15,7 +15,9 @@ from icm.errors import UserError
 from icm.files import atomic_write
 
 _TRAIN = ("loss", "bpp", "distortion", "mse", "masked_mse", "psnr", "masked_psnr", "aux_loss", "empty_masks")
-_VAL = ("loss", "bpp", "distortion", "psnr", "masked_psnr", "selectivity", "empty_masks")
+_VAL = (
+    "loss", "bpp", "distortion", "psnr", "masked_psnr", "selectivity", "empty_masks", "real_bpp", "estimated_bpp",
+)  # fmt: skip
 COLUMNS = ("step", "epoch", "lr", *(f"train/{name}" for name in _TRAIN), *(f"val/{name}" for name in _VAL))
 
 
@@ -27,6 +29,7 @@ class MetricsFile(Logger):
     - distortion: 255^2 * masked_mse, or 1 - MS-SSIM
     - psnr: dB, mean over images; masked_psnr, selectivity: inside the mask, and inside minus outside
     - empty_masks: images without a masked pixel (training: in the epoch)
+    - real_bpp, estimated_bpp: of whole pictures coded to real bits (`models.bitstreams`)
 
     train/ rows are of one batch of the first process, val/ rows of the validation set.
 

@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from icm.errors import UserError
-from icm.shards import array_shard, parse_shard
+from icm.commands.keys import OptionError, compose
+from icm.shards import find_shard
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
     from icm.masks.base import MaskReader, Outcome
     from icm.splits import Split
 
@@ -45,10 +43,6 @@ examples:
 """
 
 
-class MaskCommandError(UserError):
-    """A key or value of the command that cannot be used."""
-
-
 @dataclass
 class Tally:
     """What became of the images of one run.
@@ -73,12 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    config = compose(arguments.overrides)
-    shard = array_shard() if config.shard is None else parse_shard(config.shard)
+    config = compose("masks", arguments.overrides)
+    shard = find_shard(config.shard)
     if config.device not in ("auto", "cuda", "cpu"):
-        raise MaskCommandError(f"device={config.device}: use auto, cuda or cpu")
+        raise OptionError(f"device={config.device}: use auto, cuda or cpu")
     if not isinstance(config.preview, int) or config.preview < 0:
-        raise MaskCommandError(f"preview={config.preview}: use a number of images, 0 for no picture")
+        raise OptionError(f"preview={config.preview}: use a number of images, 0 for no picture")
 
     from icm.config import build
     from icm.masks.base import StoredMasks
@@ -107,23 +101,6 @@ def run(arguments: argparse.Namespace) -> int:
     return summarize(tally)
 
 
-def compose(overrides: list[str]) -> "DictConfig":
-    """The command's configuration; `MaskCommandError` in one line when an override is no good."""
-    from hydra import compose as compose_config
-    from hydra import initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    folder = Path(__file__).resolve().parents[2] / "conf"
-    try:
-        with initialize_config_dir(str(folder), version_base="1.3"):
-            return compose_config("masks", overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        cause = error.__cause__ or error
-        reason = " ".join(str(cause).split())
-        raise MaskCommandError(f"{reason}; python -m icm masks --help lists the keys") from error
-
-
 def find(path: str | None, split: str | None, annotations: str | None) -> list["Split"]:
     """The splits to work on: the one asked for, or those that the data set has."""
     from icm.splits import find_split, find_splits
@@ -137,9 +114,7 @@ def find_devices(device: str) -> list[str]:
 
     count = 0 if device == "cpu" else torch.cuda.device_count()
     if device == "cuda" and not count:
-        raise MaskCommandError(
-            "device=cuda: torch sees no GPU here; use device=cpu, or check the driver with nvidia-smi"
-        )
+        raise OptionError("device=cuda: torch sees no GPU here; use device=cpu, or check the driver with nvidia-smi")
     return [f"cuda:{index}" for index in range(count)] or ["cpu"]
 
 
