@@ -1,4 +1,4 @@
-"""``task=detection``, ``segmentation`` and ``keypoints``: COCO average precision of a detector on coded pictures.
+"""``task=detection``, ``segmentation``, ``keypoints`` and ``people``: COCO average precision on coded pictures.
 
 Which pictures concern it, and what is in them, is what a COCO-format file says of the source's images by their exact
 file names. ``codec=none`` in a sweep is the ceiling: the detector on the originals.
@@ -23,7 +23,7 @@ from icm.metrics.resampling import image_weights, percentile_interval
 from icm.parts import Part, identity
 from icm.preflight import Problem
 
-KINDS = {"detection": "bbox", "segmentation": "segm", "keypoints": "keypoints"}
+KINDS = {"detection": "bbox", "segmentation": "segm", "keypoints": "keypoints", "people": "bbox"}
 _RESAMPLES = 500
 
 
@@ -31,7 +31,8 @@ class DetectionTask:
     """Average precision of one detector.
 
     Args:
-        name: ``detection`` (boxes), ``segmentation`` (masks) or ``keypoints`` (of people).
+        name: ``detection`` (boxes), ``segmentation`` (masks), ``keypoints`` (of people), or ``people`` (boxes, the
+            smoke test with OpenCV's detector).
         annotations: The COCO-format file of the source's images.
         model: The detector.
 
@@ -61,8 +62,10 @@ class DetectionTask:
         """The annotations, when they are not there."""
         if self.annotations is not None and self.annotations.is_file():
             return []
-        what = f"task.{self.name}.annotations={self.annotations}: no such file"
-        return [Problem(what, "Name the COCO-format file of the source's images")]
+        remedy = f"Name the COCO-format file of the pictures of faces=: task.{self.name}.annotations=FILE"
+        if self.annotations is None:
+            return [Problem(f"task={self.name} measures against annotations, and none are named", remedy)]
+        return [Problem(f"task.{self.name}.annotations={self.annotations}: no such file", remedy)]
 
     def begin(self, context: Context) -> None:
         self._context = context
