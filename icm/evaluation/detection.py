@@ -5,6 +5,7 @@ file names. ``codec=none`` in a sweep is the ceiling: the detector on the origin
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,16 +91,22 @@ class DetectionTask:
         if stored is None:
             cache.put("detections", key, json.dumps(found).encode())
         self._found[self._truth.image_id(source.name)] = found
-        return {f"{self.name}s_found" if self.name == "detection" else f"{self.name}_found": len(found)}
+        return {f"{self.name}_found": len(found)}
 
     def data(self) -> list[Any]:
         return []
+
+    def _weights(self, image_ids: Sequence[int]) -> np.ndarray:
+        """Resamples drawn of the images by name, so that rates and other measures of them can be drawn alike."""
+        names = [self._truth.images[number].file_name for number in image_ids]
+        places = np.argsort(np.argsort(names))
+        return image_weights(len(names), _RESAMPLES, self._context.seed)[:, places]
 
     def finish(self) -> Outcome:
         kind = KINDS[self.name]
         matches = evaluate(self._truth, self._found, kind, names=self.model.categories)
         values = average_precision(matches)
-        samples = bootstrap_precision(matches, image_weights(len(self._found), _RESAMPLES, self._context.seed))
+        samples = bootstrap_precision(matches, self._weights(matches.image_ids))
         subject = Subject(model=self.model.name)
         estimates = {}
         for measure in of_task(self.name):

@@ -13,11 +13,18 @@ def report_run(run: Run, directory: Path) -> None:
 
 
 def write_reports(runs: Sequence[Run], directory: Path) -> list[Path]:
-    """Write table.csv, table.md and report.html into ``directory``, print the table, name each skipped image once."""
+    """Write the tables and report.html into ``directory``, print the table, name each skipped image once.
+
+    bd.csv is among them where two codecs can be compared over their curves.
+    """
+    from icm.report.bjontegaard import bd_entries, write_bd
     from icm.report.html import write_report
+    from icm.report.points import collect_points
     from icm.report.tables import print_table, write_table
 
-    written = [*write_table(runs, directory), write_report(runs, directory / "report.html")]
+    differences = bd_entries(collect_points(runs))
+    written = [*write_table(runs, directory), *([write_bd(differences, directory)] if differences else [])]
+    written.append(write_report(runs, directory / "report.html", differences=differences))
     print_table(runs)
     skipped = dict.fromkeys((entry["image"], entry["reason"]) for run in runs for entry in run.summary["skipped"])
     for image, reason in skipped:

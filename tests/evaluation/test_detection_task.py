@@ -14,6 +14,7 @@ from icm.evaluation.job import Job
 from icm.evaluation.measures import Subject
 from icm.faces.sources import SourceImage
 from icm.images import read_image
+from icm.metrics.resampling import image_weights
 from icm.parts import preflight
 from icm.report.tables import write_table
 
@@ -96,6 +97,24 @@ def test_moved_boxes_lose_what_their_overlap_says(scene, tmp_path):
 
 def test_no_detection_at_all_is_ap_zero(scene, tmp_path):
     assert measured(("jpeg",), scene, None, tmp_path).estimates["ap", Subject(model="oracle")].value == 0.0
+
+
+def test_images_are_drawn_by_name_as_rates_are(scene, tmp_path):
+    pictures, path = scene
+    content = json.loads(path.read_text())
+    for image, other in zip(content["images"], (9, 4), strict=True):  # the first by name is not the first by id
+        image["id"] = other
+    for box, other in zip(content["annotations"], (9, 4), strict=True):
+        box["image_id"] = other
+    path.write_text(json.dumps(content))
+    finder = Oracle([pictures["a/1.png"]], None)
+    task = DetectionTask("detection", str(path), finder)
+    run = Job(create("none"), Pictures(pictures), [task], seed=3).run(Cache(tmp_path / "cache"), tmp_path / "run")
+    replicates = np.array(json.loads((run.directory / "replicates.json").read_text())["ap|||oracle"])
+    # Found in a/1.png alone: all of a resample that draws nothing else, nothing of one without it.
+    drawn = image_weights(2, len(replicates), 3)
+    np.testing.assert_array_equal(replicates == 1, drawn[:, 0] == 2)
+    np.testing.assert_array_equal(replicates == 0, drawn[:, 0] == 0)
 
 
 def test_what_is_missing_is_said_before_the_start(scene, tmp_path):
