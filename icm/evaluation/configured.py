@@ -31,11 +31,8 @@ def run_configured(cfg: DictConfig, directory: Path, sweep: Path | None = None) 
     Raises:
         UserError: A value that cannot be used, or something missing (`icm.preflight.PreflightError`).
     """
-    _check(cfg)
-    use_cache_folder(cfg.cache)
+    job = configured_job(cfg)
     (directory / "summary.json").unlink(missing_ok=True)  # of an earlier run in this folder
-    tasks = [build(task) for task in cfg.task.values()]
-    job = Job(build(cfg.codec), build(cfg.faces), tasks, cfg.seed, cfg.workers)
     preflight(job.parts)
     cell = job.cell
     for run in load_runs(sweep) if sweep else []:
@@ -44,6 +41,22 @@ def run_configured(cfg: DictConfig, directory: Path, sweep: Path | None = None) 
             return run, True
     atomic_write(directory / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
     return job.run(Cache(cache_folder()), directory), False
+
+
+def configured_job(cfg: DictConfig) -> Job:
+    """The job of a configuration, its parts made and not yet checked.
+
+    Raises:
+        UserError: A value that cannot be used.
+    """
+    _check(cfg)
+    use_cache_folder(cfg.cache)
+    own = [name for name in cfg.task if name in cfg.sources]
+    if own and len(cfg.task) > 1:
+        raise UserError(f"task=[{', '.join(cfg.task)}]: {own[0]} has images of its own here; run one task at a time")
+    source = cfg.sources[own[0]] if own else cfg.faces
+    tasks = [build(task) for task in cfg.task.values()]
+    return Job(build(cfg.codec), build(source), tasks, cfg.seed, cfg.workers)
 
 
 def _check(cfg: DictConfig) -> None:

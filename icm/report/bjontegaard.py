@@ -106,7 +106,7 @@ def bd_entries(points: Sequence[Point]) -> list[BdEntry]:
     found = []
     for anchor, test in itertools.combinations(order, 2):
         members = [*series[anchor], *series[test]]
-        if len({point.data for point in members}) == 1:
+        if len({point.data for point in members}) == 1 and min(len(series[anchor]), len(series[test])) > 1:
             entries = [BdEntry(anchor, test, *entry) for entry in _pair(members, anchor, test)]
             # Where nothing can be compared, one reason is enough.
             found += entries if any(entry.found.value is not None for entry in entries) else entries[:1]
