@@ -107,7 +107,7 @@ def tables(synthetic, tmp_path_factory):
 
 
 def test_every_row_of_a_latex_table_has_its_columns_and_every_group_its_end(tables):
-    assert len(tables) == 8
+    assert len(tables) == 10
     for path in tables:
         text = path.read_text(encoding="utf-8")
         assert re.findall(r"\\(begin|end)\{(\w+)\*?\}", text) == [
