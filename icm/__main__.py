@@ -15,6 +15,7 @@ COMMANDS = {
     "decode": ("icm.commands.decode", "decode .icm files to PNG images"),
     "masks": ("icm.commands.masks", "make the edge masks of a COCO split"),
     "download": ("icm.commands.download", "fetch recogniser weights, COCO images and Segment Anything checkpoints"),
+    "rate": ("icm.commands.rate", "real bitstreams of whole pictures, by trained networks"),
     "export": ("icm.commands.export", "write a trained network in the published format"),
     "restorer": ("icm.commands.restorer", "train a network that redraws coded faces, for attack=restorer"),
     "ship": ("icm.commands.ship", "write a trained network and its card for shipping"),

@@ -12,6 +12,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from icm.errors import UserError
+from icm.jobs import sweep_folder
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -76,3 +77,5 @@ def list_options(*groups: str) -> str:
 
 
 OmegaConf.register_new_resolver("options", list_options, replace=True)
+# The same folder throughout a command, even once its jobs are over.
+OmegaConf.register_new_resolver("sweep_folder", sweep_folder, use_cache=True, replace=True)

@@ -1,6 +1,7 @@
 """train.py as it is typed, and the function behind it."""
 
 import csv
+import hashlib
 import json
 import math
 import os
@@ -21,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import train
 from icm.errors import UserError
+from icm.wandb_mode import print_where
 
 ROOT = Path(train.__file__).resolve().parent
 GROUPS = ("network", "objective", "masks", "data", "trainer", "logger", "debug")
@@ -279,8 +281,26 @@ def test_weights_that_fit_in_part_are_taken_and_the_rest_is_named(small, tmp_pat
     assert not (tmp_path / "wrong").exists()
 
 
-def test_validations_within_an_epoch_and_a_last_step_within_one(small, tmp_path):
-    options = ["trainer.val_check_interval=2", "trainer.max_steps=7", "trainer.max_epochs=-1"]
+def real_bpp(checkpoint: Path, coco: Path) -> float:
+    """Mean rate of the whole validation pictures in real bits."""
+    from icm.codecs.base import payload_size
+    from icm.codecs.learned import LearnedCodec
+    from icm.images import list_images, read_image
+    from icm.metrics.rate import bits_per_pixel
+
+    codec = LearnedCodec("learned", checkpoint)
+    images = [read_image(path) for path in list_images(coco / "val2017")]
+    rates = [bits_per_pixel(payload_size(codec.encode(image)), *image.shape[:2]) for image in images]
+    return sum(rates) / len(rates)
+
+
+def test_validations_within_an_epoch_and_a_last_step_within_one(small, coco, tmp_path):
+    options = [
+        "trainer.val_check_interval=2",
+        "trainer.max_steps=7",
+        "trainer.max_epochs=-1",
+        "validation.bitstreams=9",
+    ]
     training = train.train(compose(*small, *options), tmp_path)
     rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
     losses = {int(row["step"]): float(row["val/loss"]) for row in rows if row["val/loss"]}
@@ -289,6 +309,9 @@ def test_validations_within_an_epoch_and_a_last_step_within_one(small, tmp_path)
     assert training.summary["validation"]["step"] == best
     assert training.summary["validation"]["loss"] == pytest.approx(losses[best], rel=1e-4)
     assert torch.load(training.checkpoint, weights_only=True)["global_step"] == best
+    # The figures of the best checkpoint are those of the bits that it codes both validation pictures to.
+    assert all(float(row["val/real_bpp"]) > float(row["val/estimated_bpp"]) > 0 for row in rows if row["val/loss"])
+    assert training.summary["validation"]["real_bpp"] == pytest.approx(real_bpp(training.checkpoint, coco), rel=1e-4)
     with pytest.raises(UserError, match=r"trainer.val_check_interval=5: .*must be less than or equal"):
         train.train(compose(*small, "trainer.val_check_interval=5"), tmp_path / "longer")
 
@@ -321,6 +344,7 @@ def test_dry_run_finds_a_gradient_for_every_parameter(network, small, tmp_path):
         ("trainer.gradient_clip_algorithm=sum", r"trainer: .*sum"),
         ("objective.distortion=ms_ssim", r"data.crop=64: objective.distortion=ms_ssim takes 161 pixels or more"),
         ("objective.warmup=-5", r"objective.warmup=-5: must be"),
+        ("validation.bitstreams=true", r"validation.bitstreams=True: use a number of pictures"),
     ],
 )
 def test_a_bad_value_is_one_line_that_names_it(override, message, small, tmp_path):
@@ -388,12 +412,12 @@ def test_an_interrupted_run_names_the_step_it_goes_on_from(small, tmp_path, monk
     assert f"hydra.run.dir={tmp_path} with the same options goes on from step 4" in capsys.readouterr().out
 
 
-def test_killed_training_resumes_from_its_last_checkpoint_and_says_so(small, tmp_path):
+def test_killed_training_resumes_from_its_last_checkpoint_and_says_so(small, tmp_path, caplog):
     # A stand-in that leaves a trace when it is imported: logger=csv must do without wandb.
     (tmp_path / "path").mkdir()
     (tmp_path / "path" / "wandb.py").write_text("open('wandb_was_imported', 'w').close()\n")
     path = os.pathsep.join([str(tmp_path / "path"), str(ROOT)])
-    epochs = 40
+    epochs = 30
     arguments = [*small, "run=night", f"trainer.max_epochs={epochs}", "checkpoints.every_n_steps=3"]
     folder = tmp_path / "outputs" / "train" / "night"
     process = subprocess.Popen(
@@ -409,36 +433,34 @@ def test_killed_training_resumes_from_its_last_checkpoint_and_says_so(small, tmp
     assert 0 < killed_at < epochs * STEPS_AN_EPOCH
     assert not (folder / "summary.json").exists()
 
-    other = run(tmp_path, *arguments, "objective.lmbda=0.01", PYTHONPATH=path)
-    assert other.returncode == 1
-    assert other.stderr.strip().startswith("train.py: ")
-    assert "objective.lmbda: 0.05 -> 0.01" in other.stderr
-    assert len(other.stderr.strip().splitlines()) == 1
-
-    done = run(tmp_path, *arguments, PYTHONPATH=path)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert f"resumed from step {killed_at} of {folder / 'last.ckpt'}" in done.stdout
+    with pytest.raises(UserError, match=r"objective.lmbda: 0.05 -> 0.01"):
+        train.train(compose(*arguments, "objective.lmbda=0.01"), folder)
+    with caplog.at_level("INFO"):
+        done = train.train(compose(*arguments), folder)
+    assert f"resumed from step {killed_at} of {folder / 'last.ckpt'}" in caplog.text
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["steps"], summary["resumed_step"]) == (epochs * STEPS_AN_EPOCH, killed_at)
+    assert done.resumed_step == killed_at
     last = torch.load(folder / "last.ckpt", weights_only=True)
     assert {int(state["step"]) for state in last["optimizer_states"][0]["state"].values()} == {summary["steps"]}
     rows = list(csv.DictReader((folder / "metrics.csv").open()))
     losses = {int(row["step"]): float(row["val/loss"]) for row in rows if row["val/loss"]}
     assert sorted(losses) == list(range(STEPS_AN_EPOCH, summary["steps"] + 1, STEPS_AN_EPOCH))
     assert summary["validation"]["loss"] == pytest.approx(min(losses.values()), rel=1e-4)
-    assert f"codec.checkpoint={folder / 'best.ckpt'} faces=demo" in done.stdout
     assert not (tmp_path / "wandb_was_imported").exists()
 
 
-def test_two_cpu_processes_share_one_folder_that_one_of_them_writes(small, tmp_path):
-    done = run(tmp_path, *small, "trainer.devices=2")
+def test_two_cpu_processes_share_one_folder_that_one_of_them_writes(small, coco, tmp_path):
+    done = run(tmp_path, *small, "trainer.devices=2", "validation.bitstreams=2")
     assert done.returncode == 0, done.stderr[-2000:]
     (folder,) = (tmp_path / "outputs" / "train").iterdir()
     assert sorted(path.name for path in folder.iterdir()) == [
         "best.ckpt", "config.yaml", "last.ckpt", "metrics.csv", "run.json", "summary.json",
     ]  # fmt: skip
-    # Half of the batches each, and one set of rows.
-    assert json.loads((folder / "summary.json").read_text())["steps"] == STEPS_AN_EPOCH
+    # Half of the batches each, one of the two pictures that are coded to real bits, and one set of rows.
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["steps"] == STEPS_AN_EPOCH
+    assert summary["validation"]["real_bpp"] == pytest.approx(real_bpp(folder / "best.ckpt", coco), rel=1e-4)
     rows = list(csv.DictReader((folder / "metrics.csv").open()))
     assert [row["step"] for row in rows if row["train/loss"]] == ["1", "2", "3", "4"]
     assert done.stdout.count("measure it:") == 1
@@ -453,32 +475,58 @@ def test_a_sweep_in_several_processes_is_refused_at_once(small, tmp_path):
 
 
 def test_a_sweep_trains_every_job_reports_the_failed_one_and_repeats_nothing(small, tmp_path):
-    arguments = ["-m", *small, "run=sweep", "trainer.max_epochs=1", "objective.lmbda=0.02,-1,0.05"]
-    done = run(tmp_path, *arguments)
     folder = tmp_path / "outputs" / "train" / "sweep"
+    arguments = [*small, "run=sweep", "trainer.max_epochs=1"]
+    trained = train.train(compose(*arguments, "objective.lmbda=0.02"), folder / "0").checkpoint
+    stamp = trained.stat().st_mtime_ns
+    done = run(tmp_path, "-m", *arguments, "objective.lmbda=0.02,-1,0.05")
     assert done.returncode == 1
     assert "job 1 failed: objective.lmbda=-1" in done.stderr
+    assert f"{folder / '0'} is already trained: not repeated" in done.stdout
+    assert trained.stat().st_mtime_ns == stamp
+    assert OmegaConf.load(folder / "2" / "config.yaml").objective.lmbda == 0.05
     for job, lmbda in ((0, 0.02), (2, 0.05)):
-        assert (folder / str(job) / "best.ckpt").is_file()
-        assert OmegaConf.load(folder / str(job) / "config.yaml").objective.lmbda == lmbda
         assert f"lambda {lmbda:g}: {folder / str(job) / 'best.ckpt'}" in done.stdout
-    stamps = {path: path.stat().st_mtime_ns for path in folder.rglob("best.ckpt")}
-    again = run(tmp_path, *[argument.replace(",-1", "") for argument in arguments[:-1]], "objective.lmbda=0.02")
-    assert again.returncode == 0 or "job 1 failed" in again.stderr
-    assert "is already trained: not repeated" in again.stdout
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("best.ckpt")} == stamps
 
 
-def test_wandb_stays_offline_keeps_its_files_in_the_run_folder_and_its_id(small, tmp_path):
-    arguments = [*small, "logger=wandb", "run=a"]
-    folder = tmp_path / "outputs" / "train" / "a"
-    done = run(tmp_path, *arguments)
-    assert done.returncode == 0, done.stderr[-2000:]
+def test_wandb_stays_offline_keeps_its_files_in_the_run_folder_and_its_id(
+    small, tmp_path, monkeypatch, wandb_records, capsys
+):
+    for name in [name for name in os.environ if name.startswith("WANDB")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    short = [option for option in small if not option.startswith("network")]
+    short += ["network=gated_hyperprior", "network.N=8", "network.M=12", "network.gate=8", "validation.bitstreams=1"]
+    short += ["logger=wandb", "data.batch_size=8"]
+    folder = tmp_path / "a"
+    train.train(compose(*short), folder)
     (record,) = (folder / "wandb").glob("offline-run-*")
     pictures = sorted(path.name for path in record.rglob("*.png"))
     assert len(pictures) == 4
-    done = run(tmp_path, *arguments, "existing=continue", "trainer.max_epochs=3")
-    assert done.returncode == 0, done.stderr[-2000:]
+    print_where(folder)
+    line = f"W&B: recorded offline in {folder}; upload with: wandb sync {folder}/wandb/offline-run-*"
+    assert line in capsys.readouterr().out
+
+    records = wandb_records(folder / "wandb")
+    (begun,) = (record.run for record in records if record.HasField("run"))
+    assert (begun.job_type, begun.display_name) == ("train", "a: GatedHyperprior, edge, lambda 0.05, CocoEdges coco")
+    assert list(begun.tags) == ["GatedHyperprior", "edge", "lambda 0.05", "CocoEdges coco"]
+    assert begun.git.commit == json.loads((folder / "run.json").read_text())["git_commit"].removesuffix("-dirty")
+    assert any(record.HasField("stats") for record in records)  # of the machine
+    logged = {".".join(item.nested_key) for record in records for item in record.history.item}
+    # Everything that metrics.csv has, and nothing that it has not.
+    columns = (folder / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {name for name in logged if "/" in name and not name.startswith("trainer/")} == set(columns[3:])
+    best, last = (record.artifact for record in records if record.HasField("artifact"))
+    for artifact, path in ((best, folder / "best.ckpt"), (last, folder / "last.ckpt")):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert (artifact.name, artifact.type) == ("checkpoint", "model")
+        assert set(artifact.aliases) == {path.stem, f"sha256-{digest[:16]}", "latest"}
+        card = json.loads(artifact.metadata)
+        assert (card["sha256"], card["objective"]["lmbda"], card["validation"]["step"] > 0) == (digest, 0.05, True)
+        assert [(entry.path, entry.local_path) for entry in artifact.manifest.contents] == [("model.ckpt", str(path))]
+
+    train.train(compose(*short, "existing=continue", "trainer.max_epochs=3"), folder)
     records = list((folder / "wandb").glob("offline-run-*"))
     assert len(records) == 2
     assert len({path.name.rsplit("-", 1)[1] for path in records}) == 1

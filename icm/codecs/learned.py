@@ -8,8 +8,7 @@ the list of what its decoder must not decide by itself, from ``listed_at`` on, a
 
 import inspect
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version as installed
 from pathlib import Path
 from threading import Lock
@@ -61,21 +60,22 @@ class LearnedCodec:
             name of a network of CompressAI (`icm.codecs.zoo`); None with ``sa_icm``: a shipped network
             (`icm.codecs.shipped`).
         device: Where the network runs, ``cpu`` or ``cuda``; streams of one device are not promised to decode on
-            another unless they are portable.
+            another unless they are portable. A GPU makes the whole process compute in one way only, for a decoder must
+            round as its encoder did: deterministic algorithms, float32 without TF32.
         variant: Of the shipped networks: ``edge``, or ``control``, the same network trained without edges.
         rate: Of the shipped networks: ``low``, ``mid`` or ``high``.
         portable: Whether streams are to decode on any machine; see `models.portable` for the promise.
         title, series: Instead of the names that a checkpoint gets, such as ``LIC-TCM``.
 
     Raises:
-        CodecError: There is no such network, or ``sa_icm`` is given one that was trained for something else.
+        CodecError: There is no such network or device, or ``sa_icm`` is given one trained for something else.
         models.checkpoint.CheckpointError: The checkpoint cannot be read.
     """
 
-    revision = 1
+    revision = 2
     ceiling = False
     uses_faces = False
-    max_workers = 1
+    max_workers: int | None = 1
 
     def __init__(
         self,
@@ -90,6 +90,9 @@ class LearnedCodec:
     ):
         self.name = choice("a learned codec", "name", name, NAMES)
         self.device = str(device)
+        if self.device != "cpu":
+            _usable(self.device)
+            _compute_exactly()
         self.variant: str | None = None
         self.baseline_of = ""
         self.point: dict[str, Value] = {}
@@ -150,6 +153,8 @@ class LearnedCodec:
         return []
 
     def encode(self, image: Pixels, faces: Faces = ()) -> bytes:
+        import torch
+
         from models.entropy import Checksum
         from models.portable import Borders
 
@@ -159,7 +164,7 @@ class LearnedCodec:
             self._check_memory(network, height, width)
             pixels = self._pixels(image, network.multiple)
             borders = Borders(network) if self.portable else None
-            with self._lock, _reproducible(self.device), Checksum(network, "encoded") as checksum, _use(borders):
+            with self._lock, torch.inference_mode(), Checksum(network, "encoded") as checksum, _use(borders):
                 strings = network.compress(pixels)["strings"]
         except (ValueError, RuntimeError) as error:  # RuntimeError: the device ran out of memory
             raise CodecError(
@@ -174,6 +179,8 @@ class LearnedCodec:
         return pack(Container(self.name, parameters, width, height, payload, weights))
 
     def decode(self, bitstream: bytes) -> Pixels:
+        import torch
+
         from models.entropy import Checksum
         from models.portable import Borders
 
@@ -195,7 +202,7 @@ class LearnedCodec:
         height, width = (side // network.hyper_stride for side in sides)
         try:
             borders = None if listed_at is None else Borders(network, payload[listed_at:])
-            with self._lock, _reproducible(self.device), Checksum(network, "decoded") as checksum, _use(borders):
+            with self._lock, torch.inference_mode(), Checksum(network, "decoded") as checksum, _use(borders):
                 x_hat = network.decompress(strings, (height, width))["x_hat"]
         except (RuntimeError, ValueError, OverflowError, TypeError) as error:
             raise BitstreamError(f"damaged: the strings do not decode ({first_line(error)})") from error
@@ -206,6 +213,16 @@ class LearnedCodec:
                 + (", or code it with codec.portable=true" if listed_at is None else "")
             )
         return to_image(x_hat[0, :, : container.height, : container.width])
+
+    def estimated_bits(self, image: Pixels) -> float:
+        """What an image costs by the network's own probabilities, in bits, its padding included; nothing is coded."""
+        import torch
+
+        check_image(image)
+        network, _ = self._network()
+        with self._lock, torch.inference_mode():
+            likelihoods = network(self._pixels(image, network.multiple))["likelihoods"]
+        return sum(-float(values.double().log2().sum()) for values in likelihoods.values())
 
     def _trained_for(self) -> tuple[str, dict[str, Value]]:
         """The label of a checkpoint's curve, and its point, from the configuration and the architecture inside it."""
@@ -235,7 +252,7 @@ class LearnedCodec:
 
                 if self.device == "cpu":
                     keep_large_blocks()
-                network = load_network(self.checkpoint, _device(self.device))
+                network = load_network(self.checkpoint, self.device)
                 weights = weights_id(network)
                 if portable:
                     try:
@@ -322,24 +339,27 @@ def _use(borders: "Borders | None") -> AbstractContextManager[object]:
     return borders or nullcontext()
 
 
-def _device(name: str) -> str:
+def _usable(device: str) -> None:
+    """CodecError when torch cannot compute there."""
     import torch
 
     try:
-        torch.empty(1, device=name)
+        torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise CodecError(f"codec.device={name}: not usable here ({first_line(error)}); use codec.device=cpu") from error
-    return name
+        raise CodecError(
+            f"codec.device={device}: not usable here ({first_line(error)}); use codec.device=cpu"
+        ) from error
 
 
-@contextmanager
-def _reproducible(device: str) -> Iterator[None]:
-    """Inference with the arithmetic pinned: a decoder must round as its encoder did.
+def _compute_exactly() -> None:
+    """Let this process compute on GPUs in one way only: the same algorithms every time, in float32 itself.
 
-    cuDNN's flags are the whole process's, so they are touched on a GPU alone, where coding is the only work.
+    A decoder must round as its encoder did. The switches are the whole process's, so they are set once, where a codec
+    is made, and not in the threads that code beside other work.
     """
     import torch
 
-    exact = torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False)
-    with torch.inference_mode(), nullcontext() if device == "cpu" else exact:
-        yield
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")

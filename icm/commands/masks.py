@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from icm.errors import UserError
+from icm.commands.keys import OptionError, compose
+from icm.shards import find_shard
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
     from icm.masks.base import MaskReader, Outcome
     from icm.splits import Split
 
@@ -32,7 +31,7 @@ keys (all are key=value, defaults in conf/masks.yaml and conf/masks/):
   masks.stability= masks.box_nms= masks.crop_n_layers= masks.min_mask_region_area=     see conf/masks/make/sam.yaml
   masks.path=FOLDER           where stores are; default: <data.path>-masks/sam-<model>
   masks.dilation=1            thickness of the edges in the picture
-  shard=0/8                   the first of eight parts, for several machines
+  shard=0/8                   the first of eight parts, for several machines; a SLURM array's task takes its own
   device=auto                 auto (one process per GPU, else the CPU), cuda or cpu
   preview=6                   images in the picture of results, 0 for none
 
@@ -42,10 +41,6 @@ examples:
   python -m icm masks data.path=PHOTOS data.split=. masks=sam masks.points_per_side=16 device=cpu
   python -m icm masks data.path=COCO data.split=val2017 masks=annotations
 """
-
-
-class MaskCommandError(UserError):
-    """A key or value of the command that cannot be used."""
 
 
 @dataclass
@@ -72,12 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    config = compose(arguments.overrides)
-    shard = parse_shard(str(config.shard))
+    config = compose("masks", arguments.overrides)
+    shard = find_shard(config.shard)
     if config.device not in ("auto", "cuda", "cpu"):
-        raise MaskCommandError(f"device={config.device}: use auto, cuda or cpu")
+        raise OptionError(f"device={config.device}: use auto, cuda or cpu")
     if not isinstance(config.preview, int) or config.preview < 0:
-        raise MaskCommandError(f"preview={config.preview}: use a number of images, 0 for no picture")
+        raise OptionError(f"preview={config.preview}: use a number of images, 0 for no picture")
 
     from icm.config import build
     from icm.masks.base import StoredMasks
@@ -106,33 +101,6 @@ def run(arguments: argparse.Namespace) -> int:
     return summarize(tally)
 
 
-def compose(overrides: list[str]) -> "DictConfig":
-    """The command's configuration; `MaskCommandError` in one line when an override is no good."""
-    from hydra import compose as compose_config
-    from hydra import initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    folder = Path(__file__).resolve().parents[2] / "conf"
-    try:
-        with initialize_config_dir(str(folder), version_base="1.3"):
-            return compose_config("masks", overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        cause = error.__cause__ or error
-        reason = " ".join(str(cause).split())
-        raise MaskCommandError(f"{reason}; python -m icm masks --help lists the keys") from error
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """(index, count) of "index/count" with 0 <= index < count."""
-    index, _, count = text.partition("/")
-    if index.isdecimal() and count.isdecimal() and int(index) < int(count):
-        return int(index), int(count)
-    raise MaskCommandError(
-        f"shard={text}: use INDEX/COUNT with INDEX below COUNT, such as 0/8 for the first of eight parts"
-    )
-
-
 def find(path: str | None, split: str | None, annotations: str | None) -> list["Split"]:
     """The splits to work on: the one asked for, or those that the data set has."""
     from icm.splits import find_split, find_splits
@@ -146,9 +114,7 @@ def find_devices(device: str) -> list[str]:
 
     count = 0 if device == "cpu" else torch.cuda.device_count()
     if device == "cuda" and not count:
-        raise MaskCommandError(
-            "device=cuda: torch sees no GPU here; use device=cpu, or check the driver with nvidia-smi"
-        )
+        raise OptionError("device=cuda: torch sees no GPU here; use device=cpu, or check the driver with nvidia-smi")
     return [f"cuda:{index}" for index in range(count)] or ["cpu"]
 
 

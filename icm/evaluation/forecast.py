@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from icm.errors import UserError
 from icm.evaluation.cache import Cache, image_hash
-from icm.evaluation.configured import configured_job
+from icm.evaluation.configured import job_of
 from icm.evaluation.job import Job
 from icm.evaluation.task import Context
 from icm.faces.sources import SourceImage
@@ -64,7 +64,7 @@ def missing(jobs: Sequence[DictConfig]) -> dict[str, list[int]]:
 
 def _lacking(cfg: DictConfig, checked: dict[str, list[str]]) -> list[str]:
     try:
-        parts = configured_job(cfg).parts
+        parts = job_of(cfg).parts
         for part in parts:
             key = repr((part.name, part.parameters))
             if key not in checked:

@@ -106,7 +106,8 @@ class Measure:
             `icm.metrics.verification.Statistic` to take it by. ``boxes``: the estimate, from boxes found again.
         compute: Takes what its task has found: `FaceEvidence` for faces and pairs, (original, coded) for coding,
             `icm.metrics.detectability.Detectability` for boxes, (original, coded, mask or None) for other tasks.
-            For detection tasks the name of the number in `icm.metrics.detection.summarize`.
+            For detection tasks the name of the number in `icm.metrics.detection.summarize`, for the task ``rate`` that
+            of its column.
         limits: Columns of the interval in table.csv; by default KEY_low and KEY_high.
         headline: Whether it is shown where there is room for few: on the terminal.
     """
@@ -319,6 +320,19 @@ MEASURES: tuple[Measure, ...] = (
             ("ap_small", "AP small", "ap_small"), ("ap_medium", "AP medium", "ap_medium"),
             ("ap_large", "AP large", "ap_large"), ("ap_person", "person AP", "ap/person"),
         )
+    ),
+    Measure(
+        "estimated_bpp", "estimated rate", "estimated bpp", "lower is useful", 4,
+        "Rate by the network's own probabilities, in bits for each pixel of the original, mean over images.",
+        task="rate", of="images", compute="estimated_bpp", headline=True,
+    ),
+    *(
+        Measure(
+            key, f"PSNR {where} the mask", "PSNR (dB)", "higher is useful", 2,
+            f"PSNR of the pixels {where} the training's mask, mean over the images that have such pixels.",
+            task="rate", of="images", compute=key,
+        )
+        for key, where in (("masked_psnr", "inside"), ("unmasked_psnr", "outside"))
     ),
     *(
         Measure(

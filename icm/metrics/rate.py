@@ -1,11 +1,11 @@
 """Rate: bits per pixel."""
 
 
-def bits_per_pixel(size: int, height: int, width: int) -> float:
+def bits_per_pixel(size: float, height: int, width: int) -> float:
     """Rate of a coded picture.
 
     Args:
-        size: Bytes of the coded picture.
+        size: Bytes of the coded picture; an estimate may have a fraction.
         height: Rows of the original picture, not of a padded one.
         width: Columns of the original picture.
 

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from icm.evaluation.measures import Estimate, Measure, Subject
@@ -38,17 +38,22 @@ def write_report(
     runs: Sequence[Run],
     path: Path | str,
     title: str = "Face privacy of image codecs",
+    missing: Mapping[str, str] | None = None,
     differences: Sequence[BdEntry] | None = None,
 ) -> Path:
     """Write the page to ``path``; the same runs give the same bytes. Returns the path.
 
+    ``missing``: jobs without a result, and why.
+
     The page asks for nothing from the network and has at most `MOST_BYTES` bytes: crops get what room the rest leaves.
     ``differences`` are those of `icm.report.bjontegaard.bd_entries`, from callers that have them at hand.
     """
-    return atomic_write(path, render(runs, title, differences))
+    return atomic_write(path, render(runs, title, missing or {}, differences))
 
 
-def render(runs: Sequence[Run], title: str, differences: Sequence[BdEntry] | None = None) -> str:
+def render(
+    runs: Sequence[Run], title: str, missing: Mapping[str, str], differences: Sequence[BdEntry] | None = None
+) -> str:
     """The text of the page: readable without its script, which sorts, filters and draws."""
     import jinja2
     from markupsafe import Markup
@@ -105,6 +110,7 @@ def render(runs: Sequence[Run], title: str, differences: Sequence[BdEntry] | Non
             images=_images(points),
             image_limit=IMAGE_ROWS,
             skipped=_skipped(runs),
+            missing=missing,
             methods=methods(runs, points),
             provenance=[provenance(run) for run in runs],
             command=_command(runs),

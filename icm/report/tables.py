@@ -27,6 +27,8 @@ def table(runs: Sequence[Run]) -> list[dict[str, Any]]:
             rows.append(_row(point, subject, measures))
     # A column that no row needs says nothing: attacks and models are there once there is one.
     unused = [name for name in ("attack", "model") if all(row[name] in (None, "none") for row in rows)]
+    # Merged sweeps: what their points differ in besides codec and setting.
+    unused += ["title"] if all(point.title == point.runs[0].summary["title"] for point in points) else []
     return [{name: value for name, value in row.items() if name not in unused} for row in rows]
 
 
@@ -34,6 +36,7 @@ def _row(point: Point, subject: Subject, measures: dict[Measure, list[Subject]])
     row: dict[str, Any] = {
         "codec": point.codec,
         "label": point.label(),
+        "title": point.title,
         "qp": point.qp,
         "quality": point.quality,
         "images": point.images,
@@ -103,10 +106,12 @@ def joint_table(points: Sequence[Point]) -> Cells | None:
         members = [own[key] for key in shared]
         heading.append(f"bpp, {members[0].runs[0].summary['source']}")
         columns.append([number(point.bpp, 3) for point in members])
-        measure = next((measure for measure in shown(members) if measure.headline), None)
-        for subject in shown(members).get(measure, []) if measure else []:
-            heading.append(f"{measure.title}, {subject_title(members, subject)}")
-            columns.append([_estimate_cell(point.estimate(measure.key, subject), measure.digits) for point in members])
+        measures = shown(members)
+        for measure in [measure for measure in measures if measure.headline][:1]:
+            for subject in measures[measure]:
+                heading.append(f"{measure.title}, {subject_title(members, subject)}")
+                found = (point.estimate(measure.key, subject) for point in members)
+                columns.append([_estimate_cell(each, measure.digits) for each in found])
     return heading, [list(row) for row in zip(*columns, strict=True)]
 
 

@@ -318,11 +318,30 @@ def test_options_are_checked(checkpoint, tmp_path):
     with pytest.raises(CodecError, match=r"codec\.checkpoint=.*nowhere\.ckpt"):
         codecs.create("sa_icm", checkpoint=tmp_path / "nowhere.ckpt")
     with pytest.raises(CodecError, match=r"codec\.device=abacus"):
-        codecs.create("sa_icm", checkpoint=checkpoint, device="abacus").encode(np.zeros((4, 4, 3), np.uint8))
+        codecs.create("sa_icm", checkpoint=checkpoint, device="abacus")
     with pytest.raises(CodecError, match=r"codec\.rate=low: learned has no such option; it takes checkpoint, device"):
         codecs.create("learned", checkpoint=checkpoint, rate="low")
     with pytest.raises(CodecError, match=r"codec\.qp=37"):
         codecs.create("sa_icm", checkpoint=checkpoint, qp=37)
+
+
+def test_off_the_cpu_arithmetic_is_pinned_once_and_cudnn_stays_on(monkeypatch):
+    """What a decoder's rounding hangs on; threads that code must not touch what all threads share."""
+    import torch
+
+    cudnn = torch.backends.cudnn
+    for name, other in (("benchmark", True), ("deterministic", False), ("allow_tf32", True)):
+        monkeypatch.setattr(cudnn, name, other)
+    codecs.create("sa_icm")
+    assert (cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32) == (True, False, True)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high")
+        codecs.create("sa_icm", device="meta")  # the only device besides that torch has everywhere
+        assert (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32) == (True, False, True, False)
+        assert torch.get_float32_matmul_precision() == "highest"
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def test_its_config_makes_it(checkpoint):
