@@ -64,7 +64,7 @@ class ScaleHyperprior(CodecNetwork, compressai.models.ScaleHyperprior):
 
     def __init__(self, N: int = 128, M: int = 192):
         super().__init__(N=N, M=M)
-        self.h_s = SteadySequential(*self.h_s)
+        self.h_s = SteadySequential(*self.get_submodule("h_s"))
         self.entropy_bottleneck = EntropyBottleneck(N)
         self.gaussian_conditional = GaussianConditional(None)
 
@@ -104,7 +104,7 @@ class JointAutoregressive(CodecNetwork, compressai.models.JointAutoregressiveHie
         self._own_entropy_models()
 
     def _own_entropy_models(self) -> None:
-        self.h_s = SteadySequential(*self.h_s)
+        self.h_s = SteadySequential(*self.get_submodule("h_s"))
         self.entropy_bottleneck = EntropyBottleneck(self.N)
         self.gaussian_conditional = GaussianConditional(None)
 

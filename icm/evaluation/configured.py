@@ -22,8 +22,12 @@ from icm.sweeps import forget, put_back
 log = logging.getLogger(__name__)
 
 
-def job_of(cfg: DictConfig) -> Job:
-    """The job of a configuration; `UserError` on a value that cannot be used."""
+def configured_job(cfg: DictConfig) -> Job:
+    """The job of a configuration, its parts made and not yet checked.
+
+    Raises:
+        UserError: A value that cannot be used.
+    """
     _check(cfg)
     use_cache_folder(cfg.cache)
     own = [name for name in cfg.task if name in cfg.sources]
@@ -38,7 +42,7 @@ def job_of(cfg: DictConfig) -> Job:
 
 def plan(cfg: DictConfig, directory: Path) -> tuple[str, bool]:
     """What names the job of a configuration, and whether its folder holds it finished (`icm.evaluation.finished`)."""
-    job = job_of(cfg)
+    job = configured_job(cfg)
     return f"{job.cell} {cfg.shard}", is_finished(job, directory)
 
 
@@ -58,7 +62,7 @@ def run_configured(cfg: DictConfig, directory: Path, sweep: Path | None = None) 
     Raises:
         UserError: A value that cannot be used, or something missing (`icm.preflight.PreflightError`).
     """
-    job = job_of(cfg)
+    job = configured_job(cfg)
     if sweep and is_finished(job, directory):
         put_back(directory)
         log.info("%s is measured already in %s: not repeated", job.codec.title, directory)
@@ -73,7 +77,7 @@ def run_configured(cfg: DictConfig, directory: Path, sweep: Path | None = None) 
             log.info("part %s is in the cache; once all are, the same without shard= has little to do", cfg.shard)
             return None, False
         cfg = OmegaConf.merge(cfg, {"shard": None})
-        job = job_of(cfg)
+        job = configured_job(cfg)
     for run in load_runs(sweep) if sweep else []:
         if run.summary["cell"] == job.cell:
             log.info("%s is already measured in %s: not repeated", job.codec.title, run.directory)

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from icm.errors import UserError
 from icm.evaluation.cache import Cache, image_hash
-from icm.evaluation.configured import job_of
+from icm.evaluation.configured import configured_job
 from icm.evaluation.job import Job
 from icm.evaluation.task import Context
 from icm.faces.sources import SourceImage
@@ -64,7 +64,7 @@ def missing(jobs: Sequence[DictConfig]) -> dict[str, list[int]]:
 
 def _lacking(cfg: DictConfig, checked: dict[str, list[str]]) -> list[str]:
     try:
-        parts = job_of(cfg).parts
+        parts = configured_job(cfg).parts
         for part in parts:
             key = repr((part.name, part.parameters))
             if key not in checked:
@@ -92,7 +92,7 @@ def cost(job: Job) -> Cost:
         for task in job.tasks:
             task.begin(contexts[0])
         source, image, digest = _first(job, images)
-        boxes = [box for task in job.tasks for box in task.faces(source)]
+        boxes = [(box.x, box.y, box.width, box.height) for task in job.tasks for box in task.faces(source)]
         corner = np.ascontiguousarray(image[:_WARM_UP, :_WARM_UP])
         job.codec.decode(job.codec.encode(corner, ()))
         start = time.perf_counter()

@@ -27,7 +27,7 @@ def foresee(jobs: list[DictConfig]) -> None:
 
     Where every job lacks something, the first of them says it at once.
     """
-    from icm.evaluation.configured import job_of
+    from icm.evaluation.configured import configured_job
     from icm.evaluation.forecast import cost, cost_table, missing
 
     lacking = missing(jobs)
@@ -43,6 +43,6 @@ def foresee(jobs: list[DictConfig]) -> None:
     able = [cfg for number, cfg in enumerate(jobs) if number not in stopped]
     if all(cfg.cost for cfg in able):
         try:
-            print(cost_table([cost(job_of(cfg)) for cfg in able]))
+            print(cost_table([cost(configured_job(cfg)) for cfg in able]))
         except UserError as error:
             print(f"cost=true: not known ({error})", file=sys.stderr)

@@ -48,11 +48,14 @@ def write_report(
     The page asks for nothing from the network and has at most `MOST_BYTES` bytes: crops get what room the rest leaves.
     ``differences`` are those of `icm.report.bjontegaard.bd_entries`, from callers that have them at hand.
     """
-    return atomic_write(path, render(runs, title, missing or {}, differences))
+    return atomic_write(path, render(runs, title, missing, differences))
 
 
 def render(
-    runs: Sequence[Run], title: str, missing: Mapping[str, str], differences: Sequence[BdEntry] | None = None
+    runs: Sequence[Run],
+    title: str,
+    missing: Mapping[str, str] | None = None,
+    differences: Sequence[BdEntry] | None = None,
 ) -> str:
     """The text of the page: readable without its script, which sorts, filters and draws."""
     import jinja2

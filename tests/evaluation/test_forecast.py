@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from icm.config import CONF, sweep_jobs
-from icm.evaluation.configured import job_of
+from icm.evaluation.configured import configured_job
 from icm.evaluation.forecast import Cost, cost, cost_table, duration, missing
 from icm.report.before_sweep import foresee
 
@@ -77,14 +77,14 @@ def test_the_usual_table_has_six_rates_of_every_codec_and_asks_for_coco(jobs_of,
     for codec in ("vvc", "hevc", "av1", "jpeg", "sa_icm"):
         assert sum(point[0] == codec for point in points) >= 6
     assert ["none"] in points
-    job = job_of(jobs[0])
+    job = configured_job(jobs[0])
     assert [image.name for image in job.source.images()] == ["1.jpg"]
     assert job.tasks[0].annotations.is_file()
 
 
 def test_costs_are_measured_on_one_picture_and_leave_nothing_behind(jobs_of, tmp_path):
     (cfg,) = jobs_of("codec=jpeg", "task=[edges,quality]")
-    found = cost(job_of(cfg))
+    found = cost(configured_job(cfg))
     assert found.images == 16
     assert found.coding > 0
     assert found.tasks > 0
