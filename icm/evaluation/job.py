@@ -31,6 +31,10 @@ from icm.threads import in_threads
 log = logging.getLogger(__name__)
 
 
+class NothingToMeasureError(UserError):
+    """No picture of the source concerns any task, or none could be coded."""
+
+
 @dataclass(frozen=True)
 class Picture:
     """A picture of the source that some task is concerned with, and its content hash. Its pixels are read again."""
@@ -83,8 +87,8 @@ class Job:
         """Measure, and write the result files into ``directory``.
 
         Raises:
-            UserError: No picture is left to measure, with the reason of the first skipped one; or the folder cannot
-                be written to.
+            NothingToMeasureError: No picture is left, with the reason of the first skipped one.
+            UserError: The folder cannot be written to.
         """
         context = Context(cache, directory, self.codec.title, self.seed, self.source.pairs)
         seconds: dict[str, float] = {}
@@ -98,7 +102,7 @@ class Job:
             rows = self._coded(pictures, cache, skipped)
         if not rows:
             first = f"; first: {skipped[0]['image']}: {skipped[0]['reason']}" if skipped else "; there is no image"
-            raise UserError(f"no image left to measure of {len(images)}{first}")
+            raise NothingToMeasureError(f"no image left to measure of {len(images)}{first}")
         with _timed(seconds, "measuring"):
             outcomes = {task.name: task.finish() for task in self.tasks}
         tables = {"images": rows} | {name: table for found in outcomes.values() for name, table in found.tables.items()}
@@ -196,10 +200,13 @@ class Job:
             "versions": provenance.versions(),
             "git_commit": provenance.git_commit(),
         }
+        notes = [note for outcome in outcomes.values() for note in outcome.summary.get("notes", [])]
         titles = {name: title for found in outcomes.values() for name, title in found.summary.get("titles", {}).items()}
         for outcome in outcomes.values():
             summary.update(outcome.summary)  # type: ignore[typeddict-item]
         summary["titles"] = titles
+        if notes or "faces" in outcomes:
+            summary["notes"] = notes
         return summary
 
 

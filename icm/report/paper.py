@@ -11,10 +11,20 @@ from icm.evaluation.measures import Measure, Subject
 from icm.evaluation.results import Run
 from icm.files import atomic_write
 from icm.report import figures
+from icm.report.bjontegaard import CAPTION, bd_entries, bd_table
 from icm.report.comparisons import compare
 from icm.report.equal_rate import attackers, common_rate, is_privacy, pareto_front, privacy_measures, rate_grid
 from icm.report.points import Point, collect_points, measures_of, series_of
-from icm.report.tables import Cells, describe_data, difference_caption, difference_table, shown, wide_table
+from icm.report.tables import (
+    JOINT_CAPTION,
+    Cells,
+    describe_data,
+    difference_caption,
+    difference_table,
+    joint_table,
+    shown,
+    wide_table,
+)
 
 STRIP_FACES = 4
 INLINE_COLUMNS = 5
@@ -107,7 +117,10 @@ def _name(measure: str, subject: Subject) -> str:
 
 
 def write_latex(runs: Sequence[Run], directory: Path) -> list[Path]:
-    """``table_<measure>.tex`` for every measure, with intervals, and ``differences_<measure>.tex`` at equal rate."""
+    """``table_<measure>.tex`` for every measure, ``differences_<measure>.tex`` at equal rate, and ``bd.tex``.
+
+    ``table.tex`` has one row a codec point where several sets of pictures were measured.
+    """
     points = collect_points(runs)
     comparisons = compare(points)
     written = []
@@ -119,6 +132,11 @@ def write_latex(runs: Sequence[Run], directory: Path) -> list[Path]:
             tables[f"differences_{measure.key}"] = difference_caption(measure), found
         for name, (text, cells) in tables.items():
             written.append(atomic_write(directory / f"{name}.tex", latex_table(name, text, cells)))
+    if joint := joint_table(points):
+        written.append(atomic_write(directory / "table.tex", latex_table("joint", JOINT_CAPTION, joint)))
+    if differences := bd_entries(points):
+        cells = bd_table(points, differences)
+        written.append(atomic_write(directory / "bd.tex", latex_table("bd", CAPTION, cells)))
     return written
 
 
