@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-import icm.config  # noqa: F401  (the resolver of the help text)
+import icm.config  # noqa: F401  (resolvers of conf/evaluate.yaml)
 from icm.errors import UserError
 from icm.overrides import advice
 from icm.report.sweep_report import SweepReport
@@ -29,7 +29,8 @@ def evaluate(cfg: DictConfig, directory: Path, sweep: Path | None = None):
             run again.
 
     Returns:
-        The `icm.evaluation.results.Run`, of the earlier job when the cell is a repeat.
+        The `icm.evaluation.results.Run`, of the earlier job when the cell is a repeat; None for one part of the
+        pictures (``shard``).
 
     Raises:
         UserError: Something is missing or wrong; nothing has been measured.
@@ -39,7 +40,7 @@ def evaluate(cfg: DictConfig, directory: Path, sweep: Path | None = None):
 
     check_logger(cfg)
     run, repeated = run_configured(cfg, directory, sweep)
-    if not repeated:
+    if run and not repeated:
         log_run(run, cfg, sweep)
     return run
 
@@ -52,7 +53,8 @@ def main(cfg: DictConfig) -> None:
         from icm.report.write import report_run
 
         try:
-            report_run(evaluate(cfg, directory), directory)
+            if run := evaluate(cfg, directory):
+                report_run(run, directory)
         except UserError as error:
             sys.exit(f"evaluate.py: {error}")
         return

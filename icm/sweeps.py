@@ -13,6 +13,9 @@ from icm.files import atomic_write
 
 log = logging.getLogger(__name__)
 ERROR_FILE = "error.txt"
+LOST = "lost: "  # begins the reason of a job that was killed, not of one that failed
+FINISHED = "finished.json"  # the last file of a job, which says what it was
+EARLIER = "earlier.json"  # what summary.json of an earlier command is called until its job is taken up
 _ROOM = 1 << 16  # bytes that a folder must have room for before a job starts
 
 
@@ -27,12 +30,34 @@ def is_job(folder: Path) -> bool:
     return folder.name.isascii() and folder.name.isdigit()
 
 
+def set_aside(sweep: Path) -> None:
+    """Forget how the jobs of an earlier sweep in this folder ended; `put_back` takes up one that has not changed."""
+    for folder in job_folders(sweep, ERROR_FILE):
+        if is_job(folder):
+            (folder / ERROR_FILE).unlink(missing_ok=True)
+    for folder in job_folders(sweep, "summary.json"):
+        if is_job(folder):
+            (folder / "summary.json").replace(folder / EARLIER)
+
+
 def forget_jobs(sweep: Path) -> None:
-    """Remove what says how the jobs of an earlier sweep in this folder ended; what they coded is cached."""
-    for name in (ERROR_FILE, "summary.json"):
-        for folder in job_folders(sweep, name):
-            if is_job(folder):
-                (folder / name).unlink(missing_ok=True)
+    """Remove what says how the jobs of an earlier command in this folder ended; what they coded is cached."""
+    for folder in sweep.iterdir():
+        if is_job(folder):
+            (folder / ERROR_FILE).unlink(missing_ok=True)
+            forget(folder)
+
+
+def put_back(folder: Path) -> None:
+    """Make the finished run of a job's folder one of this sweep again."""
+    if (folder / EARLIER).is_file():
+        (folder / EARLIER).replace(folder / "summary.json")
+
+
+def forget(folder: Path) -> None:
+    """Remove what says that a job has finished in its folder."""
+    for name in (FINISHED, "summary.json", EARLIER):
+        (folder / name).unlink(missing_ok=True)
 
 
 def refuse_unwritable(directory: Path) -> None:
@@ -74,12 +99,20 @@ def failed_jobs(sweep: Path) -> dict[str, str]:
 
 
 def print_failures(sweep: Path, failed: dict[str, str]) -> None:
-    """List the failed jobs of a sweep on standard error, each reason once."""
+    """List the jobs of a sweep without a result on standard error, each reason once."""
     for reason in dict.fromkeys(failed.values()):
         names = [name for name in failed if failed[name] == reason]
-        print(f"job{'s' if len(names) > 1 else ''} {', '.join(names)} failed: {reason}", file=sys.stderr)
-    if failed:
-        print(f"{len(failed)} job(s) of {sweep} failed; run the same command again to retry", file=sys.stderr)
+        what = "" if is_pending(reason) or reason.startswith(LOST) else "failed: "
+        print(f"job{'s' if len(names) > 1 else ''} {', '.join(names)} {what or 'is '}{reason}", file=sys.stderr)
+    if over := [reason for reason in failed.values() if not is_pending(reason)]:
+        print(f"{len(over)} job(s) of {sweep} failed; run the same command again to retry", file=sys.stderr)
+    if len(over) < len(failed):
+        print(f"{len(failed) - len(over)} job(s) are not over; the same command waits for them", file=sys.stderr)
+
+
+def is_pending(reason: str) -> bool:
+    """Whether a job without a result may still have one (`icm.jobs.missing`)."""
+    return reason.startswith(("running", "queued"))
 
 
 def _reason(path: Path) -> str:

@@ -120,6 +120,10 @@ class Checkpoints(Checkpoint):
             self._save(trainer, f"epoch-{epoch:04d}")
         self._save(trainer, "last")
 
+    def save_last(self, trainer: pl.Trainer) -> None:
+        """Write last.ckpt at the step at hand."""
+        self._save(trainer, "last")
+
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
         if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
             trainer.strategy.checkpoint_io.teardown()

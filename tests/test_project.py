@@ -30,7 +30,7 @@ OPTIONAL = {"ultralytics"}
 def imported() -> set[str]:
     """Top-level names that the project's code imports, wherever in a module."""
     found = set()
-    for folder in ("icm", "models", "datamodules", "benchmarks", "evaluate.py", "train.py"):
+    for folder in ("icm", "models", "datamodules", "benchmarks", "hydra_plugins", "evaluate.py", "train.py"):
         for path in [ROOT / folder] if folder.endswith(".py") else (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Import):
@@ -56,7 +56,7 @@ def test_every_locked_file_has_a_hash():
 def test_requirements_are_what_the_code_imports():
     modules = importlib.metadata.packages_distributions()
     normal = {module: {re.sub(r"[-_.]+", "-", name).lower() for name in names} for module, names in modules.items()}
-    ours = {"icm", "models", "datamodules", "benchmarks", "evaluate", "train"}
+    ours = {"icm", "models", "datamodules", "benchmarks", "hydra_plugins", "evaluate", "train"}
     third_party = imported() - ours - OPTIONAL - sys.stdlib_module_names
     undeclared = {name for name in third_party if not normal.get(name, set()) & set(NAMES)}
     assert undeclared == set()
@@ -77,7 +77,9 @@ def test_an_installed_icm_has_everything(monkeypatch):
     folders = {ROOT.joinpath(*name.split(".")) for name in package.packages}
     patterns = package.package_data[""]
     files = [
-        path for top in ("icm", "models", "datamodules", "conf", "checkpoints") for path in (ROOT / top).rglob("*.*")
+        path
+        for top in ("icm", "models", "datamodules", "conf", "checkpoints", "hydra_plugins")
+        for path in (ROOT / top).rglob("*.*")
     ]
     for path in files:
         if "__pycache__" not in path.parts:

@@ -1,6 +1,7 @@
 """train.py as it is typed, and the function behind it."""
 
 import csv
+import hashlib
 import json
 import math
 import os
@@ -21,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import train
 from icm.errors import UserError
+from icm.wandb_mode import print_where
 
 ROOT = Path(train.__file__).resolve().parent
 GROUPS = ("network", "objective", "masks", "data", "trainer", "logger", "debug")
@@ -487,17 +489,45 @@ def test_a_sweep_trains_every_job_reports_the_failed_one_and_repeats_nothing(sma
         assert f"lambda {lmbda:g}: {folder / str(job) / 'best.ckpt'}" in done.stdout
 
 
-def test_wandb_stays_offline_keeps_its_files_in_the_run_folder_and_its_id(small, tmp_path, monkeypatch):
+def test_wandb_stays_offline_keeps_its_files_in_the_run_folder_and_its_id(
+    small, tmp_path, monkeypatch, wandb_records, capsys
+):
     for name in [name for name in os.environ if name.startswith("WANDB")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("WANDB_MODE", "offline")
-    short = [*small, "logger=wandb", "data.batch_size=8"]
-    train.train(compose(*short), tmp_path)
-    (record,) = (tmp_path / "wandb").glob("offline-run-*")
+    short = [option for option in small if not option.startswith("network")]
+    short += ["network=gated_hyperprior", "network.N=8", "network.M=12", "network.gate=8", "validation.bitstreams=1"]
+    short += ["logger=wandb", "data.batch_size=8"]
+    folder = tmp_path / "a"
+    train.train(compose(*short), folder)
+    (record,) = (folder / "wandb").glob("offline-run-*")
     pictures = sorted(path.name for path in record.rglob("*.png"))
     assert len(pictures) == 4
-    train.train(compose(*short, "existing=continue", "trainer.max_epochs=3"), tmp_path)
-    records = list((tmp_path / "wandb").glob("offline-run-*"))
+    print_where(folder)
+    line = f"W&B: recorded offline in {folder}; upload with: wandb sync {folder}/wandb/offline-run-*"
+    assert line in capsys.readouterr().out
+
+    records = wandb_records(folder / "wandb")
+    (begun,) = (record.run for record in records if record.HasField("run"))
+    assert (begun.job_type, begun.display_name) == ("train", "a: GatedHyperprior, edge, lambda 0.05, CocoEdges coco")
+    assert list(begun.tags) == ["GatedHyperprior", "edge", "lambda 0.05", "CocoEdges coco"]
+    assert begun.git.commit == json.loads((folder / "run.json").read_text())["git_commit"].removesuffix("-dirty")
+    assert any(record.HasField("stats") for record in records)  # of the machine
+    logged = {".".join(item.nested_key) for record in records for item in record.history.item}
+    # Everything that metrics.csv has, and nothing that it has not.
+    columns = (folder / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {name for name in logged if "/" in name and not name.startswith("trainer/")} == set(columns[3:])
+    best, last = (record.artifact for record in records if record.HasField("artifact"))
+    for artifact, path in ((best, folder / "best.ckpt"), (last, folder / "last.ckpt")):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert (artifact.name, artifact.type) == ("checkpoint", "model")
+        assert set(artifact.aliases) == {path.stem, f"sha256-{digest[:16]}", "latest"}
+        card = json.loads(artifact.metadata)
+        assert (card["sha256"], card["objective"]["lmbda"], card["validation"]["step"] > 0) == (digest, 0.05, True)
+        assert [(entry.path, entry.local_path) for entry in artifact.manifest.contents] == [("model.ckpt", str(path))]
+
+    train.train(compose(*short, "existing=continue", "trainer.max_epochs=3"), folder)
+    records = list((folder / "wandb").glob("offline-run-*"))
     assert len(records) == 2
     assert len({path.name.rsplit("-", 1)[1] for path in records}) == 1
 

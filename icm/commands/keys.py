@@ -1,4 +1,4 @@
-"""What commands that take ``key=value`` share: their configuration from conf/, and their share of the images."""
+"""What commands that take ``key=value`` share: their configuration from conf/."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,15 +32,3 @@ def compose(command: str, overrides: list[str]) -> "DictConfig":
         cause = error.__cause__ or error
         reason = " ".join(str(cause).split())
         raise OptionError(f"{reason}; python -m icm {command} --help lists the keys") from error
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """(index, count) of "index/count" with 0 <= index < count.
-
-    Raises:
-        OptionError: It is something else.
-    """
-    index, _, count = text.partition("/")
-    if index.isdecimal() and count.isdecimal() and int(index) < int(count):
-        return int(index), int(count)
-    raise OptionError(f"shard={text}: use INDEX/COUNT with INDEX below COUNT, such as 0/8 for the first of eight parts")

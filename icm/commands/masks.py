@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from icm.commands.keys import OptionError, compose, parse_shard
+from icm.commands.keys import OptionError, compose
+from icm.shards import find_shard
 
 if TYPE_CHECKING:
     from icm.masks.base import MaskReader, Outcome
@@ -30,7 +31,7 @@ keys (all are key=value, defaults in conf/masks.yaml and conf/masks/):
   masks.stability= masks.box_nms= masks.crop_n_layers= masks.min_mask_region_area=     see conf/masks/make/sam.yaml
   masks.path=FOLDER           where stores are; default: <data.path>-masks/sam-<model>
   masks.dilation=1            thickness of the edges in the picture
-  shard=0/8                   the first of eight parts, for several machines
+  shard=0/8                   the first of eight parts, for several machines; a SLURM array's task takes its own
   device=auto                 auto (one process per GPU, else the CPU), cuda or cpu
   preview=6                   images in the picture of results, 0 for none
 
@@ -67,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     config = compose("masks", arguments.overrides)
-    shard = parse_shard(str(config.shard))
+    shard = find_shard(config.shard)
     if config.device not in ("auto", "cuda", "cpu"):
         raise OptionError(f"device={config.device}: use auto, cuda or cpu")
     if not isinstance(config.preview, int) or config.preview < 0:

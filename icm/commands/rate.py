@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from icm.commands.keys import OptionError, compose, parse_shard
+from icm.commands.keys import OptionError, compose
+from icm.shards import find_shard
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise OptionError("name at least one checkpoint: python -m icm rate CHECKPOINT... data.path=COCO")
     config = compose("rate", overrides)
     runs = measure(checkpoints, config)
-    index, count = parse_shard(str(config.shard))
+    index, count = find_shard(config.shard)
     for found in runs:
         print(line(found))
     if count > 1:
@@ -99,7 +100,7 @@ def measure(checkpoints: Sequence[str | Path], config: "DictConfig") -> list["Ru
     source = SplitImages(
         find_split(config.data.path, str(config.split), config.data.annotations, "split"),
         config.limit,
-        parse_shard(str(config.shard)),
+        find_shard(config.shard),
     )
     masks = build(config.masks)
     out = Path(config.out).expanduser()

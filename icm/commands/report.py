@@ -27,18 +27,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from icm.jobs import missing
     from icm.report.paper import write_figures, write_latex
     from icm.report.write import write_reports
+    from icm.sweeps import print_failures
 
     if arguments.output is None and len(arguments.directories) > 1:
         raise UserError(f"--output: {len(arguments.directories)} folders to merge; name the folder to write to")
     runs = merged_runs(arguments.directories)
-    written = write_reports(runs, arguments.output or arguments.directories[0])
+    without = {job: reason for folder in arguments.directories for job, reason in missing(folder).items()}
+    written = write_reports(runs, arguments.output or arguments.directories[0], without)
     if arguments.figures is not None:
         written += write_figures(runs, arguments.figures, arguments.width)
         written += write_latex(runs, arguments.figures)
     for path in written:
         print(path)
+    for folder in arguments.directories:
+        print_failures(folder, missing(folder))
     return 0
 
 

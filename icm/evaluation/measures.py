@@ -321,6 +321,15 @@ MEASURES: tuple[Measure, ...] = (
     ),
     *(
         Measure(
+            f"people_{key}", f"people {title} (smoke test)", f"people {title}", "higher is useful", 3,
+            f"COCO {title} of people found by OpenCV's HOG detector, which finds few of them: it shows that "
+            "everything works, and says nothing of how useful the pictures are.",
+            task="people", of="pairs", compute=key, headline=key == "ap50",
+        )
+        for key, title in (("ap", "AP"), ("ap50", "AP50"))
+    ),
+    *(
+        Measure(
             f"psnr_{where}", f"PSNR {where} outlines", "PSNR (dB)", "higher is useful", 2,
             f"PSNR of the pixels {where} the outlines of annotated objects, mean over images.",
             task="quality", of="images", compute=partial(_psnr, where == "inside"),

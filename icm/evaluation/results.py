@@ -182,10 +182,10 @@ def write_run(run: Run, files: Mapping[str, Any] | None = None, exports: Mapping
     atomic_write(run.directory / "summary.json", text + "\n")
 
 
-def load_run(directory: Path | str) -> Run:
+def load_run(directory: Path | str, summary_file: str = "summary.json") -> Run:
     """Read one finished run; `ResultsError` names a missing or damaged file."""
     directory = Path(directory)
-    path = directory / "summary.json"
+    path = directory / summary_file
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
         names = [str(name) for name in summary.pop("tables")]

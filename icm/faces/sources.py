@@ -47,12 +47,14 @@ class SourceImage:
         load: Reads the pixels, HWC uint8 RGB; raises `icm.images.ImageError` naming a file that cannot be read.
         known_faces: The faces that labels tell of by a box.
         person: Whom the whole image shows, where labels tell it without a box.
+        path: Its file, where it has one.
     """
 
     name: str
     load: Callable[[], np.ndarray]
     known_faces: tuple[KnownFace, ...] = ()
     person: str | None = None
+    path: Path | None = None
 
     def identities(self, boxes: Sequence[Box]) -> list[str | None]:
         """Whose face each box holds, as far as labels tell without a guess.
@@ -319,7 +321,9 @@ class CocoFaces:
 def folder_of(source: str, path: str | Path | None) -> Path:
     """The folder that ``faces.path`` names. Raises SourceError when it names none."""
     if path is None or not str(path):
-        raise SourceError(f"faces={source} needs faces.path=DIR, the folder of images")
+        raise SourceError(
+            f"faces={source} needs faces.path=DIR (data.path=DIR under an experiment that has it), the folder of images"
+        )
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise SourceError(f"faces.path={path}: no such folder")
@@ -328,7 +332,9 @@ def folder_of(source: str, path: str | Path | None) -> Path:
 
 def files_of(root: Path, paths: Sequence[Path]) -> list[SourceImage]:
     """Image files below a folder, named by their path there."""
-    return [SourceImage(printable(path.relative_to(root)), functools.partial(read_image, path)) for path in paths]
+    return [
+        SourceImage(printable(path.relative_to(root)), functools.partial(read_image, path), path=path) for path in paths
+    ]
 
 
 def not_read(root: Path, paths: Sequence[Path]) -> list[dict[str, str]]:

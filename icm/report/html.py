@@ -2,13 +2,14 @@
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from icm.evaluation.measures import Estimate, Measure, Subject
 from icm.evaluation.results import Run, rows_to_csv
 from icm.files import atomic_write
 from icm.report import figures, findings
+from icm.report.bjontegaard import CAPTION, BdEntry, bd_entries
 from icm.report.comparisons import compare
 from icm.report.drawings import drawings
 from icm.report.equal_rate import privacy_measures, unrated
@@ -33,15 +34,29 @@ STATIC_FACES = 4
 FOLDER = Path(__file__).parent
 
 
-def write_report(runs: Sequence[Run], path: Path | str, title: str = "Face privacy of image codecs") -> Path:
+def write_report(
+    runs: Sequence[Run],
+    path: Path | str,
+    title: str = "Face privacy of image codecs",
+    missing: Mapping[str, str] | None = None,
+    differences: Sequence[BdEntry] | None = None,
+) -> Path:
     """Write the page to ``path``; the same runs give the same bytes. Returns the path.
 
+    ``missing``: jobs without a result, and why.
+
     The page asks for nothing from the network and has at most `MOST_BYTES` bytes: crops get what room the rest leaves.
+    ``differences`` are those of `icm.report.bjontegaard.bd_entries`, from callers that have them at hand.
     """
-    return atomic_write(path, render(runs, title))
+    return atomic_write(path, render(runs, title, missing, differences))
 
 
-def render(runs: Sequence[Run], title: str) -> str:
+def render(
+    runs: Sequence[Run],
+    title: str,
+    missing: Mapping[str, str] | None = None,
+    differences: Sequence[BdEntry] | None = None,
+) -> str:
     """The text of the page: readable without its script, which sorts, filters and draws."""
     import jinja2
     from markupsafe import Markup
@@ -56,6 +71,8 @@ def render(runs: Sequence[Run], title: str) -> str:
     environment.filters.update(number=number, interval=interval, values=_values)
     points = collect_points(runs)
     comparisons = compare(points)
+    if differences is None:
+        differences = bd_entries(points)
     found = answers(points)
     ranked = found.first
     several = several_attacks(points)
@@ -87,6 +104,8 @@ def render(runs: Sequence[Run], title: str) -> str:
             several_attacks=several,
             comparisons=comparisons,
             compared=list(dict.fromkeys(key[1] for comparison in comparisons for key in comparison.differences)),
+            bd=[(entry, *entry.names(points)) for entry in differences],
+            bd_caption=CAPTION,
             drawings=svgs,
             gallery=gallery,
             static_faces=gallery.strips[:STATIC_FACES],
@@ -94,6 +113,7 @@ def render(runs: Sequence[Run], title: str) -> str:
             images=_images(points),
             image_limit=IMAGE_ROWS,
             skipped=_skipped(runs),
+            missing=missing,
             methods=methods(runs, points),
             provenance=[provenance(run) for run in runs],
             command=_command(runs),

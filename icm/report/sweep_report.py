@@ -12,7 +12,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from icm.errors import UserError
-from icm.sweeps import failed_jobs, forget_jobs, print_failures, refuse_unwritable
+from icm.jobs import missing
+from icm.sweeps import failed_jobs, is_pending, print_failures, refuse_unwritable, set_aside
 
 
 class SweepReport(Callback):
@@ -41,7 +42,7 @@ class SweepReport(Callback):
         directory = Path(config.hydra.runtime.cwd) / config.hydra.sweep.dir
         _stop_unless_writable(directory)
         SweepReport.running = directory, config.get("logger")
-        forget_jobs(directory)
+        set_aside(directory)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         directory = Path(config.hydra.runtime.cwd) / config.hydra.sweep.dir
@@ -53,35 +54,40 @@ class SweepReport(Callback):
                 traceback.print_exc()
             print(f"{directory}: no report: {error}", file=sys.stderr)
             raise SystemExit(1) from error
-        if failed:
+        if not all(is_pending(reason) for reason in failed.values()):
             raise SystemExit(1)
+
+    def plan(self, config: DictConfig, folder: Path) -> tuple[str, bool]:
+        """What names a job of a launcher, and whether its folder holds it finished (`icm.evaluation.configured`)."""
+        from icm.evaluation.configured import plan
+
+        try:
+            return plan(config, folder)
+        except UserError:
+            return "", False  # the job will say so
 
 
 def finish_sweep(directory: Path, logger: DictConfig | None = None) -> dict[str, str]:
     """Report the finished jobs of a sweep directory, mirror the report as ``logger`` says (None: nowhere).
 
     Returns:
-        The failed jobs, folder name to reason.
+        The jobs without a result, folder name to reason (`icm.jobs.missing`).
     """
-    failed = failed_jobs(directory)
-    report_finished(directory, failed, logger)
-    print_failures(directory, failed)
-    return failed
-
-
-def report_finished(directory: Path, failed: dict[str, str], logger: DictConfig | None) -> None:
     from icm.evaluation.results import load_runs
     from icm.report.loggers import log_sweep
     from icm.report.write import write_reports
 
-    runs = [run for run in load_runs(directory) if run.directory.name not in failed]
-    if not runs:
+    without = missing(directory)
+    runs = [run for run in load_runs(directory) if run.directory.name not in failed_jobs(directory)]
+    if runs:
+        for path in write_reports(runs, directory, without):
+            print(path)
+        if logger is not None:
+            log_sweep(runs, directory, logger)
+    else:
         print(f"{directory}: no job finished, so there is no table", file=sys.stderr)
-        return
-    for path in write_reports(runs, directory):
-        print(path)
-    if logger is not None:
-        log_sweep(runs, directory, logger)
+    print_failures(directory, without)
+    return without
 
 
 def _stop_unless_writable(directory: Path) -> None:

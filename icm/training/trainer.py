@@ -44,18 +44,26 @@ def build_trainer(
     from models.bitstreams import ValidationBitstreams
     from models.keep_checkpoints import BackgroundCheckpointIO, Checkpoints
     from models.last_step import LastStep
-    from models.monitoring import GradientCheck, MetricsFile, ValidationPictures
+    from models.monitoring import CheckpointCopies, GradientCheck, MetricsFile, Progress, ValidationPictures
+    from models.requeue import Requeue
 
     curves = MetricsFile(folder.metrics, resume_step)
     checkpoints = Checkpoints(folder.directory, **cfg.checkpoints)
-    bitstreams = ValidationBitstreams(cfg.validation.bitstreams)
-    callbacks = [LastStep(cfg.trainer.max_steps), checkpoints, ValidationPictures(), bitstreams]
+    callbacks = [
+        LastStep(cfg.trainer.max_steps),
+        checkpoints,
+        Progress(),
+        ValidationPictures(),
+        ValidationBitstreams(cfg.validation.bitstreams),
+        CheckpointCopies(checkpoints),
+        Requeue(checkpoints),
+    ]
     if cfg.check_gradients:
         callbacks.append(GradientCheck())
     bar = RichProgressBar() if sys.stdout.isatty() else TQDMProgressBar(refresh_rate=10)
     plugins = [BackgroundCheckpointIO()]
     if SLURMEnvironment.detect():
-        # SLURM itself requeues, and last.ckpt is where the run goes on; Lightning would keep a file of its own.
+        # models.requeue does it, with last.ckpt; Lightning would keep a file of its own.
         plugins.append(SLURMEnvironment(auto_requeue=False))
     loggers = [*build_loggers(cfg.logger, folder, sweep), curves]
     curves.begin()
@@ -85,6 +93,8 @@ def fit(trainer: "Trainer", module: "LightningModule", data: "LightningDataModul
         UserError: The data is not there, training diverged, a checkpoint cannot be written, or validation is asked
             for after more batches than an epoch has.
     """
+    from models.requeue import StoppedForRequeue
+
     began = time.monotonic()
     try:
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
@@ -93,6 +103,11 @@ def fit(trainer: "Trainer", module: "LightningModule", data: "LightningDataModul
         if "val_check_interval" not in str(error):
             raise
         raise UserError(f"trainer.val_check_interval={trainer.val_check_interval}: {_one_line(error)}") from error
+    except StoppedForRequeue as stop:
+        # SLURM ends the job at once.
+        close_loggers()
+        stop.requeue()
+        raise
     finally:
         close_loggers()
 

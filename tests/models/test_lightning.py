@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from datamodules.coco import CocoEdges
@@ -20,7 +21,7 @@ from icm.masks.annotations import AnnotationMasks
 from models.hyperprior import Hyperprior
 from models.keep_checkpoints import Checkpoints
 from models.lightning import CodecTraining
-from models.monitoring import GradientCheck, MetricsFile
+from models.monitoring import GradientCheck, MetricsFile, Progress
 from models.objective import RateDistortion, masked_psnr, selectivity
 from tests.models.fitting import Spy, batches, fit, training
 
@@ -216,6 +217,29 @@ def test_curves_are_a_row_per_step_and_a_resumed_run_drops_what_came_after_its_c
     assert [row["step"] for row in csv.DictReader(path.open())] == ["1", "2"]
     MetricsFile(path).begin()
     assert list(csv.DictReader(path.open())) == []
+
+
+def test_progress_logs_the_gradient_before_it_is_clipped_and_the_speed():
+    module, norms = training(), []
+
+    class Norms(pl.Callback):
+        def on_after_backward(self, trainer, module):
+            gradients = [p.grad for name, p in module.network.named_parameters() if not name.endswith("quantiles")]
+            norms.append(math.sqrt(sum(float(g.double().square().sum()) for g in gradients if g is not None)))
+
+    trainer = fit(module, batches(3), callbacks=[Norms(), Progress()], gradient_clip_val=1e-3)
+    assert float(trainer.callback_metrics["train/gradient_norm"]) == pytest.approx(norms[-1], rel=1e-4)
+    assert norms[-1] > 1e-3
+    assert 0 < float(trainer.callback_metrics["train/images_per_second"]) < 1e4
+
+
+def test_the_terms_of_the_rate_and_what_masks_cover_are_logged():
+    module = training()
+    trainer = fit(module, [{**batch, "mask": batch["mask"] * 0} for batch in batches(1)])
+    found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    assert found["train/bpp_y"] + found["train/bpp_z"] == pytest.approx(found["train/bpp"], rel=1e-5)
+    assert found["train/mask_coverage"] == 0
+    assert "train/gate_coverage" not in found
 
 
 def test_gradient_check_names_a_parameter_that_is_not_used():

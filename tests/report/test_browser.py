@@ -54,6 +54,7 @@ found.labels = dots("plot-privacy").map((dot) => dot.getAttribute("aria-label"))
 found.front = dots("plot-both").filter((dot) => dot.classList.contains("front")).map((dot) => dot.dataset.p);
 const dot = dots("plot-privacy")[2];
 dot.dispatchEvent(new Event("pointerenter"));
+found.at = [...document.querySelectorAll("#answer #plot-privacy .at, #plots .at")].length;
 found.tip = [text($("tip")), dots("plot-utility").filter((d) => d.classList.contains("on")).map((d) => d.dataset.p)];
 dot.dispatchEvent(new Event("pointerleave"));
 found.tipHidden = $("tip").hidden;
@@ -198,6 +199,10 @@ def test_dots_say_what_they_are_and_lead_to_faces(found, points):
     assert found["unpicked"] is True
 
 
+def test_the_rate_of_the_answer_stands_in_both_plots_over_rate(found):
+    assert found["at"] == 2
+
+
 def test_the_front_is_the_one_python_draws(found, points):
     measures = {measure.key: measure for measure in measures_of(points)}
     privacy = measures["calibrated_similarity"], Subject("dlib", "none")
@@ -255,6 +260,8 @@ def test_nothing_sticks_out_of_a_telephone(sweep, tmp_path):
       results.textContent = JSON.stringify({{
         page: inner.documentElement.scrollWidth - inner.documentElement.clientWidth,
         cells: [...ranking.querySelectorAll("td")].filter(wide).length,
+        controls: [...inner.querySelectorAll("#question select, #question input")].filter(wide).length,
+        broken: inner.querySelector("#ranking .best").getClientRects().length - 1,
         similarity: [...inner.querySelectorAll("#table-cosine_similarity tr > :nth-child(4)")].filter(wide).length,
       }});
       document.body.append(results);
@@ -262,7 +269,7 @@ def test_nothing_sticks_out_of_a_telephone(sweep, tmp_path):
     document.body.append(frame);
     """
     document, console = browse("<body></body>", tmp_path, script)
-    assert results_in(document) == {"page": 0, "cells": 0, "similarity": 0}
+    assert results_in(document) == {"page": 0, "cells": 0, "controls": 0, "broken": 0, "similarity": 0}
     assert console == []
 
 

@@ -1,0 +1,339 @@
+"""Launchers of sweeps in other processes: ``hydra/launcher=joblib``, ``submitit_local`` and ``submitit_slurm``.
+
+Their options are those of hydra-joblib-launcher and hydra-submitit-launcher (conf/hydra/launcher). They lose no job:
+
+- a job that finished under an earlier command in the same sweep folder, or is still in the queue from one, is not
+  started again, and a job that repeats another is not started at all; what a job is, says a callback's ``plan``;
+- a job that is killed, cancelled or on a machine that goes away costs no other job its result: its folder gets an
+  ``error.txt`` that begins with "lost: ";
+- a job that fails ends with a non-zero status, so that SLURM shows it as FAILED.
+
+Hydra looks for launchers in the package hydra_plugins alone, and imports it when a command starts.
+"""
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from icm.files import atomic_write
+from icm.jobs import PROCESS, SLURM, Started, alive, own_process, read_jobs, why_gone, write_jobs
+from icm.sweeps import ERROR_FILE, LOST, put_back
+from icm.threads import cores
+
+log = logging.getLogger(__name__)
+_ROOT = str(Path(__file__).resolve().parents[1])
+# Looks at the queue without finding a job before it is taken for lost: a network disk may show its result late.
+_PATIENCE = 3
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A job of the sweep: its number, folder and overrides (all, and those in which jobs differ)."""
+
+    number: int
+    folder: Path
+    overrides: tuple[str, ...]
+    shown: tuple[str, ...]
+
+
+class JobFailedError(Exception):
+    """Ends the process of a failed job with a non-zero status; the job has said why."""
+
+
+class _Elsewhere(Launcher):  # type: ignore[misc]
+    """What the launchers here share: which jobs of a sweep have to run, and how one of them runs in its process."""
+
+    def __init__(self, **options: Any):
+        self.options = {
+            key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            for key, value in options.items()
+        }
+        self.config: DictConfig
+        self.context: HydraContext
+        self.task_function: TaskFunction
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.context, self.task_function, self.config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        # As it is now: the time, or the name of a run, would be another one in the job.
+        with read_write(self.config), open_dict(self.config):
+            self.config.hydra.sweep.dir = str(Path(self.config.hydra.sweep.dir).absolute())
+        jobs, finished, repeated = self.plan(job_overrides, initial_job_idx)
+        for job in finished:
+            put_back(job.folder)
+        already = [f"{len(finished)} measured already"] * bool(finished)
+        already += [f"{len(repeated)} repeat another"] * bool(repeated)
+        log.info("%d jobs to run%s", len(jobs), f" ({', '.join(already)})" if already else "")
+        for job in jobs:
+            log.info("\t#%d : %s", job.number, " ".join(job.shown))
+        self.start(jobs, initial_job_idx)
+        # What became of each job is in its folder.
+        return [JobReturn(overrides=list(typed), status=JobStatus.COMPLETED) for typed in job_overrides]
+
+    def start(self, jobs: Sequence[Planned], first: int) -> None:
+        """Run the jobs, the sweep's first of which has the number ``first``."""
+        raise NotImplementedError
+
+    def plan(
+        self, job_overrides: Sequence[Sequence[str]], first: int
+    ) -> tuple[list[Planned], list[Planned], list[Planned]]:
+        """The jobs to run, those finished in their folders, and those that repeat another."""
+        callbacks = self.context.callbacks.callbacks
+        planner = next((callback for callback in callbacks if hasattr(callback, "plan")), None)
+        typed = [tuple(filter_overrides(overrides)) for overrides in job_overrides]
+        common = set.intersection(*map(set, typed)) if len(typed) > 1 else set()
+        to_run: list[Planned] = []
+        finished: list[Planned] = []
+        repeated: list[Planned] = []
+        cells = {""}
+        before = HydraConfig.instance().cfg
+        for number, overrides in enumerate(job_overrides, first):
+            config = self.job_config(overrides, number)
+            HydraConfig.instance().set_config(config)
+            folder = Path(config.hydra.sweep.dir, str(config.hydra.sweep.subdir))
+            shown = tuple(word for word in typed[number - first] if word not in common)
+            job = Planned(number, folder, tuple(overrides), shown)
+            cell, done = planner.plan(config, folder) if planner else ("", False)
+            (finished if done else repeated if cell in cells - {""} else to_run).append(job)
+            cells.add(cell)
+        HydraConfig.instance().cfg = before
+        return to_run, finished, repeated
+
+    def job_config(self, overrides: Sequence[str], number: int) -> DictConfig:
+        """The configuration of one job."""
+        config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = number
+        return config
+
+    def run(self, job: Planned, state: dict[Any, Any]) -> None:
+        """Run one job in this process, which ``launch`` handed it to.
+
+        Raises:
+            JobFailedError: It has no result.
+        """
+        setup_globals()
+        Singleton.set_state(state)
+        config = self.job_config(job.overrides, job.number)
+        HydraConfig.instance().set_config(config)
+        done = run_job(
+            hydra_context=self.context,
+            task_function=self.task_function,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+        if done.status == JobStatus.FAILED:
+            raise done._return_value
+        error = job.folder / ERROR_FILE
+        if error.is_file():
+            raise JobFailedError(error.read_text(encoding="utf-8").strip())
+
+
+class Joblib(_Elsewhere):
+    """``hydra/launcher=joblib``: processes of this machine that end with the command."""
+
+    def start(self, jobs: Sequence[Planned], first: int) -> None:
+        from concurrent.futures.process import BrokenProcessPool
+
+        board = _Board(self, jobs, first, PROCESS)
+        board.update(replace(board.jobs[job.folder.name], id=own_process()) for job in jobs)
+        try:
+            for name, reason in self._run(jobs, self.options["n_jobs"]):
+                board.end(name, reason)
+        except BrokenProcessPool:
+            left = [job for job in jobs if not board.jobs[job.folder.name].over]
+            log.warning("a process was killed, and with it all others; the %d jobs left run one at a time", len(left))
+            for job in left:
+                try:
+                    for name, reason in self._run([job], 2):  # in one process this would be the command's own
+                        board.end(name, reason)
+                except BrokenProcessPool:
+                    board.end(job.folder.name, f"{LOST}its process was killed, perhaps for want of memory")
+
+    def _run(self, jobs: Sequence[Planned], count: int) -> Iterator[tuple[str, str]]:
+        """Name of the folder and reason of failure, if any, of jobs as they end."""
+        from joblib import Parallel, delayed
+
+        options = {**self.options, "n_jobs": count, "backend": "loky", "return_as": "generator_unordered"}
+        state = Singleton.get_state()
+        return Parallel(**options)(delayed(_run_told)(self, job, state) for job in jobs)
+
+
+def _run_told(launcher: Joblib, job: Planned, state: dict[Any, Any]) -> tuple[str, str]:
+    try:
+        launcher.run(job, state)
+    except Exception as error:
+        return job.folder.name, str(error)
+    except SystemExit as error:
+        return job.folder.name, str(error.code)
+    return job.folder.name, ""
+
+
+class _Submitit(_Elsewhere):
+    """Jobs that go on when the command that started them is gone; the next one finds them by ``jobs.json``."""
+
+    cluster: ClassVar[str]
+    engine: ClassVar[str]
+    poll_seconds: ClassVar[float]  # how often to look after them
+
+    def start(self, jobs: Sequence[Planned], first: int) -> None:
+        board = _Board(self, jobs, first, self.engine)
+        try:
+            self._follow(board, [job for job in jobs if board.jobs[job.folder.name].id is None])
+        except KeyboardInterrupt:
+            self.interrupted(board.open)
+            raise
+
+    def at_once(self) -> int | None:
+        """Started jobs at a time; None: all, and whoever runs them has a limit of its own."""
+        return None
+
+    def interrupted(self, jobs: Sequence[Started]) -> None:
+        """What Ctrl-C does to jobs that are not over."""
+
+    def checkpoint(self, *arguments: Any) -> Any:
+        """What submitit puts back into the queue when SLURM preempts a job or its time ends: the same job."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, *arguments)
+
+    def __call__(self, job: Planned, state: dict[Any, Any]) -> None:
+        """What submitit calls in the job."""
+        self.run(job, state)
+
+    def _follow(self, board: "_Board", waiting: list[Planned]) -> None:
+        limit = self.at_once()
+        missed: dict[str, int] = {}
+        while waiting or board.open:
+            room = len(waiting) if limit is None else max(0, limit - len(board.open))
+            if now := waiting[:room]:
+                ids = self._submit(now)
+                board.update(replace(board.jobs[job.folder.name], id=name) for job, name in zip(now, ids, strict=True))
+                waiting = waiting[room:]
+            lively = alive(board.open)
+            for job in board.open:
+                outcome = self._outcome(job)
+                if lively is not None:
+                    missed[job.folder] = 0 if job.folder in lively else missed.get(job.folder, 0) + 1
+                if outcome is None and missed.get(job.folder, 0) >= _PATIENCE:
+                    outcome = f"{why_gone(job)}; what it printed: {self._paths(job).stderr}"
+                if outcome is not None:
+                    board.end(job.folder, outcome)
+            if board.open:
+                time.sleep(self.poll_seconds)
+
+    def _paths(self, job: Started) -> Any:
+        from submitit.core.utils import JobPaths
+
+        return JobPaths(self.options["submitit_folder"], job.id)
+
+    def _outcome(self, job: Started) -> str | None:
+        """Why a job has no result; empty where it has one, or said so itself; None while it has not ended."""
+        from submitit.core.utils import pickle_load
+
+        path = self._paths(job).result_pickle
+        if not path.exists():
+            return None
+        outcome, trace = pickle_load(path)
+        if outcome == "success":
+            return ""
+        reason = str(trace).strip().splitlines()[-1]
+        return f"{LOST}{reason.partition(': ')[2]}" if "UncompletedJobError" in reason else reason
+
+    def _submit(self, jobs: Sequence[Planned]) -> list[str]:
+        """Hand jobs to submitit; their ids."""
+        import submitit
+
+        # The jobs import this very checkout, wherever they start.
+        paths = [_ROOT, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+        os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+        options = {key: value for key, value in self.options.items() if value is not None}
+        folder = options.pop("submitit_folder")
+        most = {f"{self.cluster}_max_num_timeout": options.pop("max_num_timeout", 0)}
+        executor = submitit.AutoExecutor(folder=folder, cluster=self.cluster, **most)
+        shared = executor._typed_parameters()
+        executor.update_parameters(
+            **{key if key in shared else f"{self.cluster}_{key}": value for key, value in options.items()}
+        )
+        state = Singleton.get_state()
+        try:
+            return [job.job_id for job in executor.map_array(self, jobs, [state] * len(jobs))]
+        except submitit.core.utils.FailedJobError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise SystemExit(f"{Path(sys.argv[0]).name}: the jobs were refused: {reason}") from error
+
+
+class SubmititLocal(_Submitit):
+    """``hydra/launcher=submitit_local``: processes of this machine that outlive the command; Ctrl-C ends them."""
+
+    cluster, engine, poll_seconds = "local", PROCESS, 0.5
+
+    def at_once(self) -> int:
+        return max(1, cores() // (self.options["cpus_per_task"] or cores()))
+
+    def interrupted(self, jobs: Sequence[Started]) -> None:
+        for job in jobs:
+            if job.id and alive([job]):
+                os.kill(int(job.id), signal.SIGINT)
+
+
+class SubmititSlurm(_Submitit):
+    """``hydra/launcher=submitit_slurm``: an array of SLURM jobs, whose submission needs no more than sbatch."""
+
+    cluster, engine, poll_seconds = "slurm", SLURM, 5.0
+
+
+class _Board:
+    """``jobs.json`` of the sweep while a launcher is at work: every change is on disk at once."""
+
+    def __init__(self, launcher: _Elsewhere, jobs: Iterable[Planned], first: int, engine: str):
+        self.sweep = Path(launcher.config.hydra.sweep.dir)
+        before = {job.folder: job for job in read_jobs(self.sweep)}
+        lively = alive([job for job in before.values() if not job.over]) or {}
+        self.jobs = dict(before) if first else {}
+        for job in jobs:
+            name = job.folder.name
+            running = before[name] if name in lively else None
+            if running and (running.overrides != job.shown or not isinstance(launcher, _Submitit)):
+                raise SystemExit(
+                    f"{Path(sys.argv[0]).name}: {running.engine} {running.id} of an earlier command still works in "
+                    f"{job.folder}; wait for it, end it (scancel, kill), or name another hydra.sweep.dir"
+                )
+            if running:
+                log.info("job %s goes on as %s %s", name, running.engine, running.id)
+            self.jobs[name] = running or Started(name, job.shown, engine)
+        write_jobs(self.sweep, list(self.jobs.values()))
+
+    @property
+    def open(self) -> list[Started]:
+        """Jobs that were started and are not over."""
+        return [job for job in self.jobs.values() if job.id is not None and not job.over]
+
+    def update(self, jobs: Iterable[Started]) -> None:
+        self.jobs |= {job.folder: job for job in jobs}
+        write_jobs(self.sweep, list(self.jobs.values()))
+
+    def end(self, name: str, reason: str = "") -> None:
+        """A job is over; ``reason`` is why it has no result, in case it could not say so itself."""
+        if reason and not (self.sweep / name / ERROR_FILE).is_file():
+            atomic_write(self.sweep / name / ERROR_FILE, reason + "\n")
+        self.update([replace(self.jobs[name], over=True)])
+        over = sum(job.over for job in self.jobs.values())
+        log.info("job %s %s (%d of %d)", name, "has no result" if reason else "is over", over, len(self.jobs))

@@ -1,0 +1,111 @@
+"""finished.json of a job's folder: which job has finished there, and under which pictures.
+
+A later command takes up the job only if it is the very same one (`icm.evaluation.job.Job.cell`) and no picture was
+added, removed or changed since.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from icm.evaluation.cache import content_key
+from icm.evaluation.job import Job
+from icm.evaluation.results import ResultsError, load_run
+from icm.faces.sources import Pair, Source, SourceImage
+from icm.files import atomic_write
+from icm.preflight import Problem
+from icm.sweeps import EARLIER, FINISHED
+
+Mark = dict[str, str | None]
+
+
+class Shard:
+    """Every ``count``-th image of a source, from ``index`` on; in all else the source itself.
+
+    Attributes:
+        whole: The source.
+        index, count: Which part.
+    """
+
+    def __init__(self, whole: Source, index: int, count: int):
+        self.whole, self.index, self.count = whole, index, count
+        self.name, self.parameters, self.version = whole.name, whole.parameters, whole.version
+        self.title = f"{index}/{count}"
+
+    @property
+    def pairs(self) -> Sequence[Sequence[Pair]]:
+        return ()
+
+    def preflight(self) -> list[Problem]:
+        return self.whole.preflight()
+
+    def images(self) -> list[SourceImage]:
+        return self.whole.images()[self.index :: self.count]
+
+    def ignored(self) -> list[dict[str, str]]:
+        return []
+
+
+def mark(job: Job) -> Mark:
+    """What tells a job and its pictures: every file by its size and time, every label."""
+    source = job.source.whole if isinstance(job.source, Shard) else job.source
+    pictures = [
+        [image.name, image.person, [vars(face) for face in image.known_faces], _state(image.path)]
+        for image in source.images()
+    ]
+    shard = job.source.title if isinstance(job.source, Shard) else None
+    return {"cell": job.cell, "pictures": content_key(pictures=pictures), "shard": shard}
+
+
+def write_mark(directory: Path, found: Mark) -> None:
+    """Say that a job has finished in a folder; the last thing that it does."""
+    atomic_write(directory / FINISHED, json.dumps(found) + "\n")
+
+
+def is_finished(job: Job, directory: Path) -> bool:
+    """Whether a folder holds this very job finished, and its pictures are as they were.
+
+    One part of the pictures has not finished where all parts are there, but nobody made the run of all of them.
+    """
+    found = _read(directory)
+    if not found or found != mark(job):
+        return False
+    if isinstance(job.source, Shard):
+        return not all_parts(directory.parent, found) or any(
+            _same(_read(path.parent), found)
+            for name in ("summary.json", EARLIER)
+            for path in directory.parent.glob(f"*/{name}")
+        )
+    try:
+        load_run(directory, "summary.json" if (directory / "summary.json").is_file() else EARLIER)
+    except ResultsError:
+        return False
+    return True
+
+
+def all_parts(sweep: Path, one: Mark) -> bool:
+    """Whether every part of the pictures has finished in a sweep, given the mark of one of them."""
+    count = int(str(one["shard"]).partition("/")[2])
+    found = [_read(path.parent) for path in sweep.glob(f"*/{FINISHED}")]
+    return {entry["shard"] for entry in found if _same(entry, one)} >= {f"{index}/{count}" for index in range(count)}
+
+
+def _same(found: Mark, other: Mark) -> bool:
+    return (found.get("cell"), found.get("pictures")) == (other["cell"], other["pictures"])
+
+
+def _read(directory: Path) -> Mark:
+    try:
+        return dict(json.loads((directory / FINISHED).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _state(path: Path | None) -> list[int]:
+    if path is None:
+        return []
+    try:
+        status = path.stat()
+    except OSError:
+        return [-1]
+    return [status.st_size, status.st_mtime_ns]
