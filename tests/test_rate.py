@@ -53,7 +53,7 @@ def pictures(tmp_path, make_picture):
 def rate(network, pictures, tmp_path, monkeypatch):
     """The function ``rate(out, *keys)``: the command's exit status, its results in ``tmp_path / out``."""
     # Half of the time would go into drawing a report that nobody here looks at.
-    monkeypatch.setattr("icm.report.html.write_report", lambda runs, path: path)
+    monkeypatch.setattr("icm.report.html.write_report", lambda runs, path, **options: path)
 
     def command(out: str, *keys: str, cache: str = "cache") -> int:
         given = [f"data.path={pictures}", f"cache={tmp_path / cache}", f"out={tmp_path / out}"]
