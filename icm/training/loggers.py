@@ -5,7 +5,6 @@ Each is a function of a run that returns one of Lightning's loggers. ``logger=[w
 
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ from omegaconf import DictConfig
 
 from icm.config import build
 from icm.files import file_sha256
-from icm.preflight import Problem, check
 from icm.training.processes import is_first_process
 from icm.training.run_folder import RunFolder
 
@@ -101,8 +99,6 @@ def _described(config: Mapping[str, Any]) -> list[str]:
 
 def tensorboard(folder: RunFolder, sweep: str | None) -> "TensorBoardLogger":
     """Files in the run folder's ``tensorboard``; ``tensorboard --logdir outputs/train`` shows all runs."""
-    if not find_spec("tensorboard"):
-        check([Problem("logger=tensorboard needs the package tensorboard", "pip install tensorboard")])
     from pytorch_lightning.loggers import TensorBoardLogger
 
     class Pictures(TensorBoardLogger):
