@@ -89,8 +89,8 @@ def fetch(name: str, progress: bool = True) -> Path:
         DetectorError: there are no such weights.
         DownloadError: the file cannot be fetched, or is another one; then nothing is left at its place.
     """
-    published = FILES[name]
-    return download_by_digits(published.url, path_of(name), published.digits, progress)
+    path, published = path_of(name), FILES[name]
+    return download_by_digits(published.url, path, published.digits, progress)
 
 
 def describe(path: Path) -> str:

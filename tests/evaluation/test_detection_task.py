@@ -131,7 +131,7 @@ def test_the_smoke_test_runs_offline_and_names_itself(shared_data, tmp_path):
     task = DetectionTask("people", str(shared_data / "instances_coco_all.json"), task.model)
     name = "coco_scenes/000000143931.jpg"
     picture = {name: read_image(shared_data / name)}
-    run = Job(create("jpeg", quality=90), Pictures(picture), [task]).run(Cache(tmp_path / "cache"), tmp_path / "run")
+    run = Job(create("none"), Pictures(picture), [task]).run(Cache(tmp_path / "cache"), tmp_path / "run")
     found = run.estimates["people_ap50", Subject(model="hog")]
     assert found.value > 0.3  # the one person is among the few windows it finds
     assert run.images[0]["people_found"] > 0
