@@ -121,6 +121,9 @@ def test_a_grid_from_another_folder_then_again_from_the_cache(faces_folder, cach
     for word in ("versions", "git_commit", "parameters", "cell"):
         assert word in summary
     assert (first / "0" / "config.yaml").is_file()
+    timings = json.loads((first / "0" / "timings.json").read_text())
+    assert list(timings) == ["choosing", "coding", "measuring"]
+    assert timings["coding"] > 0
 
     # From the cache, nothing is coded or detected: TensorFlow is unusable in this run and ffmpeg is not found.
     trap = tmp_path / "trap"

@@ -200,10 +200,13 @@ class Job:
             "versions": provenance.versions(),
             "git_commit": provenance.git_commit(),
         }
+        notes = [note for outcome in outcomes.values() for note in outcome.summary.get("notes", [])]
         titles = {name: title for found in outcomes.values() for name, title in found.summary.get("titles", {}).items()}
         for outcome in outcomes.values():
             summary.update(outcome.summary)  # type: ignore[typeddict-item]
         summary["titles"] = titles
+        if notes or "faces" in outcomes:
+            summary["notes"] = notes
         return summary
 
 

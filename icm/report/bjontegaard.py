@@ -89,10 +89,9 @@ class BdEntry:
         """Why there is no value, or what to know of it."""
         if self.found.reason:
             return self.found.reason
-        notes = ["after a monotone fit"] if self.found.fitted else []
-        return ", ".join(
-            [*notes, *([f"over {self.found.overlap:.0%} of the curves"] if self.found.overlap < 1 else [])]
-        )
+        fitted = "after a monotone fit" if self.found.fitted else ""
+        part = f"over {self.found.overlap:.0%} of the curves" if self.found.overlap < 0.995 else ""
+        return ", ".join(filter(None, [fitted, part]))
 
 
 def bd_entries(points: Sequence[Point]) -> list[BdEntry]:

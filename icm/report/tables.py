@@ -106,10 +106,12 @@ def joint_table(points: Sequence[Point]) -> Cells | None:
         members = [own[key] for key in shared]
         heading.append(f"bpp, {members[0].runs[0].summary['source']}")
         columns.append([number(point.bpp, 3) for point in members])
-        measure = next((measure for measure in shown(members) if measure.headline), None)
-        for subject in shown(members).get(measure, []) if measure else []:
-            heading.append(f"{measure.title}, {subject_title(members, subject)}")
-            columns.append([_estimate_cell(point.estimate(measure.key, subject), measure.digits) for point in members])
+        measures = shown(members)
+        for measure in [measure for measure in measures if measure.headline][:1]:
+            for subject in measures[measure]:
+                heading.append(f"{measure.title}, {subject_title(members, subject)}")
+                found = (point.estimate(measure.key, subject) for point in members)
+                columns.append([_estimate_cell(each, measure.digits) for each in found])
     return heading, [list(row) for row in zip(*columns, strict=True)]
 
 

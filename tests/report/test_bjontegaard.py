@@ -129,7 +129,7 @@ def test_what_cannot_be_compared_says_why_once(synthetic, tmp_path, runs):
     # In similarity at equal rate as much as in rate at equal PSNR.
     (only,) = bd_entries(collect_points(load_runs(tmp_path)))
     assert (only.found.value, only.remark) == (None, "the curves do not overlap")
-    assert "the curves do not overlap" in render(load_runs(tmp_path), "Title")
+    assert "the curves do not overlap" in render(load_runs(tmp_path), "Title", {})
     (few,) = bd_entries(collect_points(runs))
     assert few.remark == "the test curve has 2 points of different rate, 4 are needed"
 

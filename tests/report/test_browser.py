@@ -232,7 +232,7 @@ def test_headings_sort(found):
 
 def test_downloads_hold_what_the_files_hold(found, sweep):
     rows = table(load_runs(sweep))
-    whole, cosine, calibrated, differences, images = found["files"]
+    whole, cosine, calibrated, differences, bjontegaard, images = found["files"]
     assert whole == rows_to_csv(rows[0], rows)
     heading, first, *_ = (line.split(",") for line in cosine.splitlines())
     assert heading == ["Codec", "bpp", "bpp total", '"PSNR', ' dB"', '"PSNR', ' dB low"', '"PSNR', ' dB high"',
@@ -240,6 +240,7 @@ def test_downloads_hold_what_the_files_hold(found, sweep):
     assert first[:3] == ["No codec", "24.000000", "24.050000"]
     assert calibrated.count("\n") == cosine.count("\n") == 9
     assert "-0.235" in differences
+    assert "BD" in bjontegaard.splitlines()[0] or bjontegaard.count("\n")
     assert images.startswith("Image,size,faces,VVC QP 32,VVC QP 32 psnr,")
 
 
