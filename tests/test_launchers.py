@@ -160,7 +160,10 @@ def test_a_sweep_on_slurm_survives_scancel_requeue_and_the_death_of_its_command(
     subprocess.run(["scontrol", "requeue", f"{array}_1"], check=True)
     first.kill()
     first.wait()
-    time.sleep(3)
+    # submitit lets a job live on at SIGTERM; SLURM kills it half a minute later.
+    deadline = time.monotonic() + 100
+    while missing(app.sweep)["0 (x=a)"].startswith("running") and time.monotonic() < deadline:
+        time.sleep(1)
     # SLURM holds a requeued job back for minutes.
     subprocess.run(["scontrol", "update", f"jobid={array}_1", "starttime=now"], check=True)
     states = missing(app.sweep)
