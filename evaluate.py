@@ -2,6 +2,7 @@
 
 python evaluate.py codec=vvc qp=37
 python evaluate.py -m codec=vvc qp=32,35,37,40
+python evaluate.py -m codec=vvc qp=32,35,37,40 hydra/launcher=submitit_slurm --dry-run
 """
 
 import sys
@@ -14,7 +15,7 @@ from omegaconf import DictConfig
 
 import icm.config  # noqa: F401  (resolvers of conf/evaluate.yaml)
 from icm.errors import UserError
-from icm.overrides import advice
+from icm.overrides import advice, dry_run
 from icm.report.sweep_report import SweepReport
 from icm.sweeps import failures_recorded
 
@@ -66,6 +67,7 @@ def main(cfg: DictConfig) -> None:
 if __name__ == "__main__":
     if mistake := advice("evaluate", sys.argv[1:]):
         sys.exit(f"evaluate.py: {mistake}")
+    sys.argv[1:] = dry_run(sys.argv[1:])
     try:
         main()
     except KeyboardInterrupt:

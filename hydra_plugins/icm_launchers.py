@@ -28,6 +28,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from icm.errors import UserError
 from icm.files import atomic_write
 from icm.jobs import PROCESS, SLURM, Started, alive, own_process, read_jobs, why_gone, write_jobs
 from icm.sweeps import ERROR_FILE, LOST, put_back
@@ -41,11 +42,12 @@ _PATIENCE = 3
 
 @dataclass(frozen=True)
 class Planned:
-    """A job of the sweep: its number, folder and overrides (all, and those in which jobs differ)."""
+    """A job of the sweep: its number and folder, its overrides, those typed by a person, those in which jobs differ."""
 
     number: int
     folder: Path
     overrides: tuple[str, ...]
+    typed: tuple[str, ...]
     shown: tuple[str, ...]
 
 
@@ -75,19 +77,15 @@ class _Elsewhere(Launcher):  # type: ignore[misc]
         with read_write(self.config), open_dict(self.config):
             self.config.hydra.sweep.dir = str(Path(self.config.hydra.sweep.dir).absolute())
         jobs, finished, repeated = self.plan(job_overrides, initial_job_idx)
-        for job in finished:
-            put_back(job.folder)
         already = [f"{len(finished)} measured already"] * bool(finished)
         already += [f"{len(repeated)} repeat another"] * bool(repeated)
         log.info("%d jobs to run%s", len(jobs), f" ({', '.join(already)})" if already else "")
-        for job in jobs:
-            log.info("\t#%d : %s", job.number, " ".join(job.shown))
-        self.start(jobs, initial_job_idx)
+        self.start(jobs, finished, initial_job_idx)
         # What became of each job is in its folder.
         return [JobReturn(overrides=list(typed), status=JobStatus.COMPLETED) for typed in job_overrides]
 
-    def start(self, jobs: Sequence[Planned], first: int) -> None:
-        """Run the jobs, the sweep's first of which has the number ``first``."""
+    def start(self, jobs: Sequence[Planned], finished: Sequence[Planned], first: int) -> None:
+        """Run the jobs, and take up those that are finished; ``first`` is the number of the first job of them all."""
         raise NotImplementedError
 
     def plan(
@@ -107,8 +105,9 @@ class _Elsewhere(Launcher):  # type: ignore[misc]
             config = self.job_config(overrides, number)
             HydraConfig.instance().set_config(config)
             folder = Path(config.hydra.sweep.dir, str(config.hydra.sweep.subdir))
-            shown = tuple(word for word in typed[number - first] if word not in common)
-            job = Planned(number, folder, tuple(overrides), shown)
+            words = typed[number - first]
+            shown = tuple(word for word in words if word not in common)
+            job = Planned(number, folder, tuple(overrides), words, shown)
             cell, done = planner.plan(config, folder) if planner else ("", False)
             (finished if done else repeated if cell in cells - {""} else to_run).append(job)
             cells.add(cell)
@@ -149,10 +148,10 @@ class _Elsewhere(Launcher):  # type: ignore[misc]
 class Joblib(_Elsewhere):
     """``hydra/launcher=joblib``: processes of this machine that end with the command."""
 
-    def start(self, jobs: Sequence[Planned], first: int) -> None:
+    def start(self, jobs: Sequence[Planned], finished: Sequence[Planned], first: int) -> None:
         from concurrent.futures.process import BrokenProcessPool
 
-        board = _Board(self, jobs, first, PROCESS)
+        board = _Board(self, jobs, finished, first, PROCESS)
         board.update(replace(board.jobs[job.folder.name], id=own_process()) for job in jobs)
         try:
             for name, reason in self._run(jobs, self.options["n_jobs"]):
@@ -193,8 +192,8 @@ class _Submitit(_Elsewhere):
     engine: ClassVar[str]
     poll_seconds: ClassVar[float]  # how often to look after them
 
-    def start(self, jobs: Sequence[Planned], first: int) -> None:
-        board = _Board(self, jobs, first, self.engine)
+    def start(self, jobs: Sequence[Planned], finished: Sequence[Planned], first: int) -> None:
+        board = _Board(self, jobs, finished, first, self.engine)
         try:
             self._follow(board, [job for job in jobs if board.jobs[job.folder.name].id is None])
         except KeyboardInterrupt:
@@ -300,25 +299,63 @@ class SubmititSlurm(_Submitit):
     cluster, engine, poll_seconds = "slurm", SLURM, 5.0
 
 
+class DryRun(_Elsewhere):
+    """``--dry-run``: says what jobs a sweep has, and what they will cost as far as such jobs have been timed."""
+
+    def start(self, jobs: Sequence[Planned], finished: Sequence[Planned], first: int) -> None:
+        estimator = next(callback for callback in self.context.callbacks.callbacks if hasattr(callback, "cost"))
+        seconds, untimed, measured = 0.0, 0, {}
+        for job in sorted([*jobs, *finished], key=lambda job: job.number):
+            name = f"job {job.number}" + (f" ({' '.join(job.shown)})" if job.shown else "")
+            if job in finished:
+                print(f"{name}: measured already")
+                continue
+            try:
+                cost = estimator.cost(self.job_config(job.overrides, job.number))
+            except UserError as error:
+                print(f"{name}: will fail: {error}")
+                continue
+            seconds, untimed = seconds + (cost.seconds or 0), untimed + (cost.seconds is None)
+            measured[cost.measured] = None
+            took = "not timed yet" if cost.seconds is None else f"about {duration(cost.seconds)}"
+            print(f"{name}: {cost.title}, {cost.pictures} pictures, {took}")
+        rest = f", and {untimed} that nobody has timed" if untimed else ""
+        print(f"in all at most {duration(seconds)} of one machine{rest}; on 4 at once {duration(seconds / 4)}")
+        for text in measured:
+            print(f"  {text}")
+
+
+def duration(seconds: float) -> str:
+    """A length of time in the unit that suits it."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
 class _Board:
     """``jobs.json`` of the sweep while a launcher is at work: every change is on disk at once."""
 
-    def __init__(self, launcher: _Elsewhere, jobs: Iterable[Planned], first: int, engine: str):
+    def __init__(
+        self, launcher: _Elsewhere, jobs: Iterable[Planned], finished: Iterable[Planned], first: int, engine: str
+    ):
         self.sweep = Path(launcher.config.hydra.sweep.dir)
+        for job in finished:
+            put_back(job.folder)
         before = {job.folder: job for job in read_jobs(self.sweep)}
         lively = alive([job for job in before.values() if not job.over]) or {}
         self.jobs = dict(before) if first else {}
         for job in jobs:
             name = job.folder.name
             running = before[name] if name in lively else None
-            if running and (running.overrides != job.shown or not isinstance(launcher, _Submitit)):
+            if running and (running.overrides != job.typed or not isinstance(launcher, _Submitit)):
                 raise SystemExit(
                     f"{Path(sys.argv[0]).name}: {running.engine} {running.id} of an earlier command still works in "
                     f"{job.folder}; wait for it, end it (scancel, kill), or name another hydra.sweep.dir"
                 )
-            if running:
-                log.info("job %s goes on as %s %s", name, running.engine, running.id)
-            self.jobs[name] = running or Started(name, job.shown, engine)
+            how = f" (goes on as {running.engine} {running.id})" if running else ""
+            log.info("\t#%s : %s%s", name, " ".join(job.shown), how)
+            self.jobs[name] = running or Started(name, job.typed, engine)
         write_jobs(self.sweep, list(self.jobs.values()))
 
     @property

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from icm.files import atomic_write
+from icm.overrides import what_is_swept
 from icm.sweeps import FINISHED, LOST, failed_jobs
 
 FILE = "jobs.json"
@@ -29,7 +30,7 @@ class Started:
 
     Attributes:
         folder: The name of its folder in the sweep's.
-        overrides: What distinguishes it, as typed.
+        overrides: All that was typed for it.
         engine: ``SLURM job`` or ``process``.
         id: The job's id (``12_3`` in an array) or the process's; None: it has not been started yet.
         host: The machine that started it.
@@ -55,16 +56,17 @@ def read_jobs(sweep: Path) -> list[Started]:
 
 def write_jobs(sweep: Path, jobs: Sequence[Started]) -> None:
     """Replace ``jobs.json``, which also says by what command the jobs were started."""
-    content = {"command": sys.argv[1:], "jobs": [asdict(job) for job in jobs]}
+    content = {"command": what_is_swept(sys.argv[1:]), "jobs": [asdict(job) for job in jobs]}
     atomic_write(sweep / FILE, json.dumps(content, indent=1) + "\n")
 
 
 def sweep_folder(root: str) -> str:
     """Where this command's sweep goes: the newest folder of the same command that has jobs left, else a new one."""
+    command = what_is_swept(sys.argv[1:])
     for path in sorted(Path(root).glob(f"*/{FILE}"), reverse=True):
         sweep = path.parent
         try:
-            same = json.loads(path.read_text(encoding="utf-8"))["command"] == sys.argv[1:]
+            same = json.loads(path.read_text(encoding="utf-8"))["command"] == command
         except (OSError, ValueError, TypeError, KeyError):
             continue
         if same and _unfinished(sweep):
@@ -113,7 +115,8 @@ def missing(sweep: Path) -> dict[str, str]:
             found[job.folder] = f"{state}: {job.engine} {job.id} on {job.host}"
         else:
             found[job.folder] = why_gone(job)
-    named = {job.folder: " ".join(job.overrides) for job in jobs}
+    common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
+    named = {job.folder: " ".join(word for word in job.overrides if word not in common) for job in jobs}
     order = sorted(found, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
     return {f"{name} ({named[name]})" if named.get(name) else name: found[name] for name in order}
 

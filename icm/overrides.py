@@ -41,6 +41,20 @@ def advice(entry: str, arguments: Sequence[str]) -> str | None:
     return None
 
 
+def dry_run(arguments: Sequence[str]) -> list[str]:
+    """The command line with ``--dry-run`` as Hydra takes it: a launcher that lists the jobs and starts none."""
+    if "--dry-run" not in arguments:
+        return list(arguments)
+    return ["-m", *what_is_swept(arguments), "hydra/launcher=dry_run"]
+
+
+def what_is_swept(arguments: Sequence[str]) -> list[str]:
+    """A command line without what only says where its jobs run: the same work has the same."""
+    where = ("hydra/launcher=", "hydra.launcher.")
+    flags = ("-m", "--multirun", "--dry-run")
+    return [argument for argument in arguments if argument not in flags and not argument.startswith(where)]
+
+
 def _chosen(config: dict, arguments: Sequence[str]) -> dict[str, str]:
     """The option of every group: as typed, else by the experiment typed, else the default. Lists are left out."""
     chosen = _defaults(config)

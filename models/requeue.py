@@ -39,6 +39,7 @@ class Requeue(pl.Callback):
         self._checkpoints = checkpoints
         self._before: dict[int, Any] = {}
         self._received: int | None = None
+        self._saved = False
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if "SLURM_JOB_ID" in os.environ:
@@ -53,10 +54,16 @@ class Requeue(pl.Callback):
             return
         self._checkpoints.save_last(trainer)
         trainer.strategy.checkpoint_io.teardown()
+        self._saved = True
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        # Not before: the loggers get a step's figures after the end of its batch.
+        if not self._saved:
+            return
         trainer.strategy.barrier()
-        log.info("stopped at step %d to go back into the queue", trainer.global_step)
-        earlier = self._before.get(self._received or signal.SIGUSR1)
+        log.info("stopped after step %d to go back into the queue", trainer.global_step)
         received = self._received
+        earlier = self._before.get(received or signal.SIGUSR1)
         raise StoppedForRequeue(
             lambda: earlier(received, None) if callable(earlier) else _requeue(trainer.is_global_zero)
         )

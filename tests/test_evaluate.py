@@ -181,6 +181,23 @@ def test_a_sweep_folder_that_is_used_again_shows_what_is_asked_for_now(faces_fol
     assert json.loads((tmp_path / "sweep" / "0" / "summary.json").read_text())["images"] == 2
 
 
+def test_images_split_over_jobs_give_what_one_job_gives(faces_folder, tmp_path):
+    """Each of two parts, in processes of their own; then the same command; then one job with a cache of its own."""
+    what = ["codec=jpeg", "detector=opencv", "faces=folder", f"faces.path={faces_folder}"]
+    parts = ["-m", *what, "shard=0/2,1/2", "hydra.sweep.dir=parts"]
+    run(*parts, cwd=tmp_path, cache=tmp_path / "shared")
+    run("-m", *what, "hydra.sweep.dir=whole", cwd=tmp_path, cache=tmp_path / "own")
+    assert [path.parent.name for path in (tmp_path / "parts").glob("*/summary.json")] == ["1"]
+    for path in [*(tmp_path / "whole").glob("table.*"), *(tmp_path / "whole/0").glob("*.*")]:
+        if path.name not in ("config.yaml", "finished.json"):
+            made = tmp_path / "parts" / path.relative_to(tmp_path / "whole").as_posix().replace("0/", "1/")
+            assert made.read_bytes() == path.read_bytes(), path
+    before = (tmp_path / "parts/1/summary.json").stat().st_mtime_ns
+    again = run(*parts, cwd=tmp_path, cache=tmp_path / "shared")
+    assert again.stdout.count("is measured already") == 2
+    assert (tmp_path / "parts/1/summary.json").stat().st_mtime_ns == before
+
+
 def test_images_may_have_any_name(faces_folder, cache, tmp_path):
     picture = (faces_folder / "scene0.png").read_bytes()
     deep = tmp_path / "photos" / "深い" / "フォルダー"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from icm.overrides import advice
+from icm.overrides import advice, dry_run, what_is_swept
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,10 @@ def test_what_may_be_right_is_left_to_hydra(arguments):
 def test_training_has_its_own_groups():
     assert "objective.lmbda=0.03" in advice("train", ["lmbda=0.03"])
     assert advice("train", ["experiment=small_edge_rate", "data.path=x", "data.scenes=10"]) is None
+
+
+def test_a_dry_run_is_the_same_sweep_under_another_launcher():
+    typed = ["-m", "qp=32,37", "hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu"]
+    assert dry_run(typed) == typed
+    assert dry_run([*typed, "--dry-run"]) == ["-m", "qp=32,37", "hydra/launcher=dry_run"]
+    assert what_is_swept(typed) == what_is_swept(dry_run(["qp=32,37", "--dry-run"])[:-1]) == ["qp=32,37"]

@@ -415,6 +415,35 @@ def test_an_interrupted_run_names_the_step_it_goes_on_from(small, tmp_path, monk
     assert f"hydra.run.dir={tmp_path} with the same options goes on from step 4" in capsys.readouterr().out
 
 
+def test_slurms_signal_saves_requeues_and_the_run_goes_on_at_the_next_step(small, tmp_path, monkeypatch):
+    tool = tmp_path / "bin" / "scontrol"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\necho $* >> {tmp_path}/asked\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    for name, value in (("JOB_ID", "47"), ("ARRAY_JOB_ID", "45"), ("ARRAY_TASK_ID", "2")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    from models.last_step import LastStep
+
+    def signalled(callback, trainer, *args):
+        if trainer.global_step == 2:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    handler = signal.getsignal(signal.SIGUSR1)
+    monkeypatch.setattr(LastStep, "on_train_batch_end", signalled)
+    folder = tmp_path / "run"
+    with pytest.raises(SystemExit) as stop:
+        train.train(compose(*small), folder)
+    assert stop.value.code == 0
+    assert (tmp_path / "asked").read_text() == "requeue 45_2\n"
+    assert not (folder / "summary.json").exists()
+    assert signal.getsignal(signal.SIGUSR1) is handler
+    monkeypatch.undo()
+    assert train.train(compose(*small), folder).resumed_step == 2
+    steps = [int(row["step"]) for row in csv.DictReader((folder / "metrics.csv").open()) if row["train/loss"]]
+    assert steps == list(range(1, 2 * STEPS_AN_EPOCH + 1))
+
+
 def test_killed_training_resumes_from_its_last_checkpoint_and_says_so(small, tmp_path, caplog):
     # A stand-in that leaves a trace when it is imported: logger=csv must do without wandb.
     (tmp_path / "path").mkdir()

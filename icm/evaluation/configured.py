@@ -11,6 +11,7 @@ from icm.config import build
 from icm.download import cache_folder, use_cache_folder
 from icm.errors import UserError
 from icm.evaluation.cache import Cache
+from icm.evaluation.cost import Cost, cost, timed
 from icm.evaluation.finished import Shard, all_parts, is_finished, mark, write_mark
 from icm.evaluation.job import Job, NothingToMeasureError
 from icm.evaluation.results import Run, load_run, load_runs
@@ -44,6 +45,11 @@ def plan(cfg: DictConfig, directory: Path) -> tuple[str, bool]:
     """What names the job of a configuration, and whether its folder holds it finished (`icm.evaluation.finished`)."""
     job = configured_job(cfg)
     return f"{job.cell} {cfg.shard}", is_finished(job, directory)
+
+
+def cost_of(cfg: DictConfig) -> Cost:
+    """What the job of a configuration will take (`icm.evaluation.cost`)."""
+    return cost(job_of(cfg), Cache(cache_folder()))
 
 
 def run_configured(cfg: DictConfig, directory: Path, sweep: Path | None = None) -> tuple[Run | None, bool]:
@@ -83,7 +89,9 @@ def run_configured(cfg: DictConfig, directory: Path, sweep: Path | None = None) 
             log.info("%s is already measured in %s: not repeated", job.codec.title, run.directory)
             return run, True
     atomic_write(directory / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
-    run = job.run(Cache(cache_folder()), directory)
+    cache = Cache(cache_folder())
+    with timed(job, cache):
+        run = job.run(cache, directory)
     write_mark(directory, found)
     return run, False
 
@@ -95,9 +103,11 @@ def _work_on_part(job: Job, directory: Path) -> None:
     """
     if isinstance(job.codec, DrawsOnPeople):
         raise UserError(f"shard: codec={job.codec.name} needs all pictures at once; leave shard= out")
+    cache = Cache(cache_folder())
     with tempfile.TemporaryDirectory(prefix=".shard-", dir=directory) as folder:
         try:
-            job.run(Cache(cache_folder()), Path(folder))
+            with timed(job, cache):
+                job.run(cache, Path(folder))
         except NothingToMeasureError as error:
             log.info("%s", error)
 
