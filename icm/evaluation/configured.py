@@ -49,7 +49,7 @@ def plan(cfg: DictConfig, directory: Path) -> tuple[str, bool]:
 
 def cost_of(cfg: DictConfig) -> Cost:
     """What the job of a configuration will take (`icm.evaluation.cost`)."""
-    return cost(job_of(cfg), Cache(cache_folder()))
+    return cost(configured_job(cfg), Cache(cache_folder()))
 
 
 def run_configured(cfg: DictConfig, directory: Path, sweep: Path | None = None) -> tuple[Run | None, bool]:

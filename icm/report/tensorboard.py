@@ -14,6 +14,7 @@ from icm.report.mirror import TABLE_FACES, headline, job_figures, metric_name, m
 from icm.report.paper import first_figures
 from icm.report.points import Point, collect_points, series_of
 from icm.report.tables import to_markdown
+from icm.tensorboard_files import without_tensorflow
 
 FOLDER = "tensorboard"
 # Steps are whole numbers: a rate is written in thousandths of a bit per pixel.
@@ -78,6 +79,7 @@ def _log_curve(folder: Path, members: Sequence[Point]) -> None:
 
 
 def _writer(folder: Path) -> Any:
+    without_tensorflow()
     from torch.utils.tensorboard import SummaryWriter
 
     for earlier in folder.glob("events.*"):

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from icm.config import build
 from icm.files import file_sha256
+from icm.tensorboard_files import without_tensorflow
 from icm.training.processes import is_first_process
 from icm.training.run_folder import RunFolder
 
@@ -99,6 +100,7 @@ def _described(config: Mapping[str, Any]) -> list[str]:
 
 def tensorboard(folder: RunFolder, sweep: str | None) -> "TensorBoardLogger":
     """Files in the run folder's ``tensorboard``; ``tensorboard --logdir outputs/train`` shows all runs."""
+    without_tensorflow()
     from pytorch_lightning.loggers import TensorBoardLogger
 
     class Pictures(TensorBoardLogger):

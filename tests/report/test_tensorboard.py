@@ -1,5 +1,6 @@
 """``logger=`` of evaluate.py: what TensorBoard reads back, and several mirrors at once."""
 
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -16,6 +17,16 @@ CONF = str(Path(__file__).resolve().parents[2] / "conf")
 def options(logger: str):
     with initialize_config_dir(CONF, version_base="1.3"):
         return compose("evaluate", [f"logger={logger}"])
+
+
+def test_tensorflow_stays_out(tmp_path):
+    """Loaded for file names only, it takes seconds, and what imports Triton afterwards crashes."""
+    code = (
+        "import sys; from icm.report.tensorboard import _writer; from pathlib import Path; "
+        f"_writer(Path({str(tmp_path)!r})).close(); print('tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def read(folder):
