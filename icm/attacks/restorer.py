@@ -1,9 +1,9 @@
 """``restorer``: a small network, trained on pairs of coded and original pictures, redraws the crop before recognition.
 
 It is the attacker of McPherson, Shokri, Shmatikov, "Defeating Image Obfuscation with Deep Learning" (2016), who knows
-the codec and can code any pictures. What it was trained on must not show the people it is tested on: name a folder
-that does not (``python -m icm restorer FOLDER --codec NAME -o FILE``); the file's card says which codecs and how many
-pictures it has seen.
+the codec and can code any pictures. The shipped network has seen the shipped codecs, VVC, pixelation and blur on
+photographs of no particular people (docs/privacy.md). ``python -m icm restorer FOLDER --codec NAME -o FILE`` trains
+another; its pictures must not show the people it is tested on, and the file's card says what it has seen.
 """
 
 import threading
@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from icm.attacks.base import Attack, AttackError
+from icm.attacks.base import Attack
 from icm.files import file_sha256
 from icm.preflight import Problem
 
@@ -21,23 +21,21 @@ SIDE = 128
 """Pixels of the shorter side that crops are brought to, in training and attack; a face coded hard has no more."""
 
 
+SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "restorer.safetensors"
+
+
 class Restorer(Attack):
     """The attack.
 
     Args:
-        weights: A file that ``python -m icm restorer`` wrote.
-
-    Raises:
-        AttackError: no file is named.
+        weights: A file that ``python -m icm restorer`` wrote; None: the shipped one.
     """
 
     name = "restorer"
     title = "learned restoration"
 
     def __init__(self, weights: str | Path | None = None):
-        if not weights:
-            raise AttackError("attack.restorer.weights: name a file that `python -m icm restorer` wrote")
-        self.weights = Path(weights)
+        self.weights = Path(weights or SHIPPED)
         self.version = f"1, weights {file_sha256(self.weights)[:16] if self.weights.is_file() else '(missing)'}"
         self._network: Any = None
         self._loading = threading.Lock()
