@@ -45,10 +45,10 @@ def write_report(
 
     The page asks for nothing from the network and has at most `MOST_BYTES` bytes: crops get what room the rest leaves.
     """
-    return atomic_write(path, render(runs, title, missing or {}))
+    return atomic_write(path, render(runs, title, missing))
 
 
-def render(runs: Sequence[Run], title: str, missing: Mapping[str, str]) -> str:
+def render(runs: Sequence[Run], title: str, missing: Mapping[str, str] | None = None) -> str:
     """The text of the page: readable without its script, which sorts, filters and draws."""
     import jinja2
     from markupsafe import Markup
@@ -101,7 +101,7 @@ def render(runs: Sequence[Run], title: str, missing: Mapping[str, str]) -> str:
             images=_images(points),
             image_limit=IMAGE_ROWS,
             skipped=_skipped(runs),
-            missing=missing,
+            missing=missing or {},
             methods=methods(runs, points),
             provenance=[provenance(run) for run in runs],
             command=_command(runs),
