@@ -27,6 +27,7 @@ from icm.training.run_folder import FinishedRunError, RunFolder
 from icm.training.start import find_start
 from icm.training.summary import Summary, first_line, label, summarise
 from icm.training.trainer import build_trainer, fit, quieten
+from icm.wandb_mode import print_where
 
 log = logging.getLogger(__name__)
 OmegaConf.register_new_resolver("run_name", default_run_name, replace=True)
@@ -131,6 +132,7 @@ def main(cfg: DictConfig) -> None:
             sys.exit(f"train.py: {error}")
         if is_first_process():
             report(training, cfg.objective.region)
+            print_where(directory)
         return
     try:
         refuse_distributed_sweep(cfg.trainer)

@@ -304,7 +304,8 @@ class DryRun(_Elsewhere):
 
     def start(self, jobs: Sequence[Planned], finished: Sequence[Planned], first: int) -> None:
         estimator = next(callback for callback in self.context.callbacks.callbacks if hasattr(callback, "cost"))
-        seconds, untimed, measured = 0.0, 0, {}
+        seconds, untimed = 0.0, 0
+        measured: dict[str, None] = {}
         for job in sorted([*jobs, *finished], key=lambda job: job.number):
             name = f"job {job.number}" + (f" ({' '.join(job.shown)})" if job.shown else "")
             if job in finished:

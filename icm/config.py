@@ -1,10 +1,13 @@
 """Hydra configurations: the objects they describe, and the options there are (``${options:...}`` in help texts)."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
@@ -25,6 +28,28 @@ def build(node: DictConfig, **arguments: Any) -> Any:
             # An option that the part does not have, or a value of the wrong kind.
             raise UserError(f"{node._get_full_key(None) or 'option'}: {error.__cause__}") from error
         raise
+
+
+def sweep_jobs(entry: str, params: Mapping[str, Any], typed: Sequence[str]) -> list[DictConfig]:
+    """The configuration of every job of a multirun, in job order; Hydra has to be at work.
+
+    Args:
+        entry: The name of the entry's configuration, such as ``evaluate``.
+        params: What the configuration sweeps over, ``hydra.sweeper.params``.
+        typed: The overrides on the command line.
+    """
+    loader = GlobalHydra.instance().config_loader()
+    swept = [f"{key}={value}" for key, value in params.items()]
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides([*swept, *typed])
+    # As Hydra's basic sweeper: what is typed replaces what the configuration sweeps over.
+    choices = {}
+    for override in parsed:
+        key = override.get_key_element()
+        values = (
+            override.sweep_string_iterator() if override.is_sweep_override() else [override.get_value_element_as_str()]
+        )
+        choices[key] = [f"{key}={value}" for value in values]
+    return [hydra.compose(entry, list(overrides)) for overrides in itertools.product(*choices.values())]
 
 
 def compose_job(**groups: str | Sequence[str]) -> list:

@@ -77,6 +77,29 @@ def download(
     return path
 
 
+def download_by_digits(url: str, path: Path, digits: str, progress: bool = True) -> Path:
+    """Fetch a file of which no more than the first digits of its SHA-256 are published, in its name.
+
+    Args:
+        url: http or https.
+        path: The file to make; one that is there with these digits is kept.
+        digits: The hexadecimal digits; "" where none are published.
+        progress: Show a bar on standard error.
+
+    Raises:
+        DownloadError: It cannot be fetched, or is another file; then nothing is left at its place.
+    """
+    if path.is_file() and file_sha256(path).startswith(digits):
+        return path
+    # Only a checked file gets its name.
+    unchecked = download(url, path.with_name(f"{path.name}.unchecked"), progress=progress)
+    if not file_sha256(unchecked).startswith(digits):
+        unchecked.unlink()
+        raise DownloadError(f"{url}: is not the expected file (its SHA-256 does not begin with {digits})")
+    os.replace(unchecked, path)
+    return path
+
+
 def is_complete(path: Path, sha256: str | None = None, size: int | None = None) -> bool:
     """Whether a file is there and is the expected one, as far as its size and checksum are known."""
     if not path.is_file() or (size is not None and path.stat().st_size != size):

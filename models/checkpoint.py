@@ -198,6 +198,7 @@ def _network_state(path: Path, content: Mapping) -> dict[str, Tensor]:
 
 
 def _current(name: str) -> str:
+    name = name.replace(".downsample.", ".skip.")  # CompressAI's first releases
     bottleneck = "entropy_bottleneck."
     return bottleneck + current_name(name.removeprefix(bottleneck)) if name.startswith(bottleneck) else name
 

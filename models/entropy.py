@@ -33,8 +33,8 @@ _SPARE = 1 << 16
 _LARGEST_SYMBOL = 1 << 26
 # What update() fills: derived from the weights, empty in a checkpoint or not.
 TABLE_BUFFERS = ("_quantized_cdf", "_offset", "_cdf_length", "scale_table")
-# Before CompressAI 1.2.7: entropy_bottleneck._matrix0; now entropy_bottleneck.matrices.0.
-_OLD_NAME = re.compile(r"_(matrix|bias|factor)(\d+)$")
+# entropy_bottleneck._matrices.0 in CompressAI's first releases, _matrix0 before 1.2.7, now matrices.0.
+_OLD_NAME = re.compile(r"_(matrix|matrices|bias|biases|factor|factors)\.?(\d+)$")
 _NEW_NAME = {"matrix": "matrices", "bias": "biases", "factor": "factors"}
 
 
@@ -151,7 +151,7 @@ class Checksum:
 
 def current_name(name: str) -> str:
     """A state-dict name of this CompressAI for one that may come from an earlier release; others stay."""
-    return _OLD_NAME.sub(lambda match: f"{_NEW_NAME[match[1]]}.{match[2]}", name)
+    return _OLD_NAME.sub(lambda match: f"{_NEW_NAME.get(match[1], match[1])}.{match[2]}", name)
 
 
 def with_spare(string: bytes, symbols: int) -> bytes:

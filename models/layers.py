@@ -4,6 +4,9 @@ Attribute names are those of the published checkpoints. Feature maps are (B, C, 
 inside the transformer halves; H and W are multiples of the window.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from compressai.layers import AttentionBlock, ResidualBlock, conv1x1
@@ -18,15 +21,25 @@ class SteadySequential(nn.Sequential):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        threads = torch.get_num_threads()
         # In float64 (`models.portable`) the roundings of threads do not matter.
-        if self.training or x.device.type != "cpu" or threads == 1 or x.dtype == torch.float64:
+        if self.training or x.dtype == torch.float64:
             return super().forward(x)
-        torch.set_num_threads(1)
-        try:
+        with single_threaded(x.device):
             return super().forward(x)
-        finally:
-            torch.set_num_threads(threads)
+
+
+@contextmanager
+def single_threaded(device: torch.device) -> Iterator[None]:
+    """The body on one thread of a CPU; on another device as it is."""
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def relative_index(window: int) -> Tensor:

@@ -3,6 +3,8 @@
 import csv
 import io
 import math
+import time
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,8 +15,12 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from icm.errors import UserError
 from icm.files import atomic_write
+from models.keep_checkpoints import Checkpoints
 
-_TRAIN = ("loss", "bpp", "distortion", "mse", "masked_mse", "psnr", "masked_psnr", "aux_loss", "empty_masks")
+_TRAIN = (
+    "loss", "bpp", "bpp_y", "bpp_z", "distortion", "mse", "masked_mse", "psnr", "masked_psnr", "aux_loss",
+    "mask_coverage", "gate_coverage", "gradient_norm", "images_per_second", "empty_masks",
+)  # fmt: skip
 _VAL = (
     "loss", "bpp", "distortion", "psnr", "masked_psnr", "selectivity", "empty_masks", "real_bpp", "estimated_bpp",
 )  # fmt: skip
@@ -28,6 +34,10 @@ class MetricsFile(Logger):
     - loss: bpp + lambda * distortion, and the cross-entropy of predicted edges where there are any
     - distortion: 255^2 * masked_mse, or 1 - MS-SSIM
     - psnr: dB, mean over images; masked_psnr, selectivity: inside the mask, and inside minus outside
+    - bpp_y, bpp_z: the parts of bpp, by latent
+    - mask_coverage, gate_coverage: the share of pixels in the mask, and the mean of the edge gate (blank without one)
+    - gradient_norm: of the network, before it is clipped
+    - images_per_second: of all processes, over the steps since the last row; validations do not count
     - empty_masks: images without a masked pixel (training: in the epoch)
     - real_bpp, estimated_bpp: of whole pictures coded to real bits (`models.bitstreams`)
 
@@ -111,6 +121,55 @@ class ValidationPictures(pl.Callback):
         names = list(batch["name"][: self.count])
         for logger in loggers:
             logger.log_image("validation", pictures, step=trainer.global_step, caption=names)
+
+
+class Progress(pl.Callback):
+    """Logs the norm of the network's gradient, before it is clipped, and how many images are trained on in a second."""
+
+    def __init__(self) -> None:
+        self._done: deque[tuple[float, int]] = deque()
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, module: pl.LightningModule, optimizer) -> None:
+        gradients = [p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None]
+        module.log("train/gradient_norm", torch.nn.utils.get_total_norm(gradients))
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._begin(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._begin(trainer)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs, batch, batch_idx) -> None:
+        images = len(batch["image"])
+        self._done.append((time.monotonic(), images * trainer.world_size))
+        first, last = self._done[0][0], self._done[-1][0]
+        done = sum(count for _, count in self._done) - self._done[0][1]
+        module.log("train/images_per_second", done / max(last - first, 1e-9), batch_size=images)
+
+    def _begin(self, trainer: pl.Trainer) -> None:
+        # The moment before the first of the steps, and the steps that a row is made of.
+        self._done = deque([(time.monotonic(), 0)], maxlen=trainer.log_every_n_steps + 1)
+
+
+class CheckpointCopies(pl.Callback):
+    """After training, shows its checkpoints to every logger with a method ``log_checkpoint(path, alias, figures)``.
+
+    The alias is ``best`` or ``last``; figures are the step and what validation found.
+    """
+
+    def __init__(self, checkpoints: Checkpoints):
+        self.checkpoints = checkpoints
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        # The trainer has closed what writes checkpoints: they are on disk.
+        latest = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        figures = {"best": self.checkpoints.best, "last": {"step": trainer.global_step, **latest}}
+        for logger in trainer.loggers:
+            for alias, found in figures.items():
+                path = self.checkpoints.directory / f"{alias}.ckpt"
+                if hasattr(logger, "log_checkpoint") and path.is_file():
+                    logger.log_checkpoint(path, alias, {name: x for name, x in found.items() if math.isfinite(x)})
 
 
 class GradientCheck(pl.Callback):

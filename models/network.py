@@ -103,6 +103,11 @@ class CodecNetwork(CompressionModel):
         raise NotImplementedError
 
     @classmethod
+    def matches(cls, state: Mapping[str, Tensor]) -> bool:
+        """Whether ``state`` looks like weights of this class: it has the tensors of the signature."""
+        return all(name in state for name in cls.signature)
+
+    @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor]) -> "CodecNetwork":
         """The network with these weights, in training mode, its coding tables not made.
 

@@ -132,8 +132,13 @@ def edge_cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
 
 def bits_per_pixel(likelihoods: dict[str, Tensor], x: Tensor) -> Tensor:
     """Estimated rate: -log2 of every likelihood, summed, over the B x H x W pixels of ``x`` (B, 3, H, W)."""
-    bits = sum(-likelihood.float().log2().sum() for likelihood in likelihoods.values())
-    return bits / (x.shape[0] * x.shape[-2] * x.shape[-1])
+    return torch.stack(list(bits_by_latent(likelihoods, x).values())).sum()
+
+
+def bits_by_latent(likelihoods: dict[str, Tensor], x: Tensor) -> dict[str, Tensor]:
+    """The terms of `bits_per_pixel`, by the name of the latent that they code."""
+    pixels = x.shape[0] * x.shape[-2] * x.shape[-1]
+    return {name: -likelihood.float().log2().sum() / pixels for name, likelihood in likelihoods.items()}
 
 
 def masked_psnr(x: Tensor, x_hat: Tensor, mask: Tensor) -> Tensor:

@@ -65,3 +65,30 @@ def make_picture():
 @pytest.fixture
 def picture() -> np.ndarray:
     return natural_image(96, 128)
+
+
+@pytest.fixture(scope="session")
+def wandb_records():
+    """The function ``wandb_records(folder, id)``: what an offline run would send, a list of W&B's own protobuf records.
+
+    The file of a run is a log as LevelDB writes it: blocks of 32 KiB, records in one or several pieces.
+    """
+
+    def read(folder: Path, identity: str = "*") -> list:
+        from wandb.proto.wandb_internal_pb2 import Record
+
+        (path,) = folder.glob(f"offline-run-*-{identity}/run-*.wandb")
+        content, at, whole, records = path.read_bytes(), 7, b"", []
+        while at + 7 <= len(content):
+            if 32768 - at % 32768 < 7:
+                at += 32768 - at % 32768
+                continue
+            length, piece = int.from_bytes(content[at + 4 : at + 6], "little"), content[at + 6]
+            whole += content[at + 7 : at + 7 + length]
+            at += 7 + length
+            if piece in (1, 4):  # whole, or the last piece
+                records.append(Record.FromString(whole))
+                whole = b""
+        return records
+
+    return read

@@ -121,6 +121,9 @@ def test_a_grid_from_another_folder_then_again_from_the_cache(faces_folder, cach
     for word in ("versions", "git_commit", "parameters", "cell"):
         assert word in summary
     assert (first / "0" / "config.yaml").is_file()
+    timings = json.loads((first / "0" / "timings.json").read_text())
+    assert list(timings) == ["choosing", "coding", "measuring"]
+    assert timings["coding"] > 0
 
     # From the cache, nothing is coded or detected: TensorFlow is unusable in this run and ffmpeg is not found.
     trap = tmp_path / "trap"
@@ -186,7 +189,7 @@ def test_images_split_over_jobs_give_what_one_job_gives(faces_folder, tmp_path):
     run("-m", *what, "hydra.sweep.dir=whole", cwd=tmp_path, cache=tmp_path / "own")
     assert [path.parent.name for path in (tmp_path / "parts").glob("*/summary.json")] == ["1"]
     for path in [*(tmp_path / "whole").glob("table.*"), *(tmp_path / "whole/0").glob("*.*")]:
-        if path.name not in ("config.yaml", "finished.json"):
+        if path.name not in ("config.yaml", "finished.json", "timings.json"):
             made = tmp_path / "parts" / path.relative_to(tmp_path / "whole").as_posix().replace("0/", "1/")
             assert made.read_bytes() == path.read_bytes(), path
     before = (tmp_path / "parts/1/summary.json").stat().st_mtime_ns

@@ -7,6 +7,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from icm.__main__ import main
 from icm.codecs.base import payload_size
@@ -18,6 +19,15 @@ from icm.metrics.quality import psnr
 from icm.splits import Split
 
 SIZES = {"a.png": (96, 128), "b.png": (70, 101), "c.png": (64, 64), "sub/d.png": (128, 96), "unlisted.png": (80, 64)}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Pictures this small gain nothing from more, and lose much when the cores are busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +63,7 @@ def pictures(tmp_path, make_picture):
 def rate(network, pictures, tmp_path, monkeypatch):
     """The function ``rate(out, *keys)``: the command's exit status, its results in ``tmp_path / out``."""
     # Half of the time would go into drawing a report that nobody here looks at.
-    monkeypatch.setattr("icm.report.html.write_report", lambda runs, path: path)
+    monkeypatch.setattr("icm.report.html.write_report", lambda runs, path, **options: path)
 
     def command(out: str, *keys: str, cache: str = "cache") -> int:
         given = [f"data.path={pictures}", f"cache={tmp_path / cache}", f"out={tmp_path / out}"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icm.codecs import shipped
+from icm.codecs import shipped, zoo
 from icm.codecs.base import (
     BitstreamError,
     CodecError,
@@ -56,8 +56,9 @@ class LearnedCodec:
 
     Args:
         name: Which of the two.
-        checkpoint: Path of the weights, in any format of `models.checkpoint.load_network`; None with ``sa_icm``: a
-            shipped network (`icm.codecs.shipped`).
+        checkpoint: Path of the weights, in any format of `models.checkpoint.load_network`; with ``learned`` also the
+            name of a network of CompressAI (`icm.codecs.zoo`); None with ``sa_icm``: a shipped network
+            (`icm.codecs.shipped`).
         device: Where the network runs, ``cpu`` or ``cuda``; streams of one device are not promised to decode on
             another unless they are portable. A GPU makes the whole process compute in one way only, for a decoder must
             round as its encoder did: deterministic algorithms, float32 without TF32.
@@ -113,6 +114,12 @@ class LearnedCodec:
             control = names("SA-ICM control", rate, settings, defaults)
             self.title, self.series, self.short = edge if variant == "edge" else control
             self.baseline_of = edge[1] if variant == "control" else ""
+        elif name == "learned" and checkpoint in zoo.FILES and not Path(checkpoint).exists():
+            self.checkpoint = zoo.find(str(checkpoint))
+            digest = file_sha256(self.checkpoint)
+            label, quality = zoo.split(str(checkpoint))
+            self.point = {"quality": quality}
+            self.title, self.series, self.short = names(label, f"quality {quality}", settings, defaults)
         else:
             self.checkpoint = _existing(name, checkpoint)
             digest = file_sha256(self.checkpoint)

@@ -17,19 +17,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from icm.commands.report import merged_runs
-    from icm.report import findings
     from icm.report.dashboard import workspace
-    from icm.report.page_data import answers
-    from icm.report.points import collect_points, several_attacks
-    from icm.report.wandb_session import sync_command
-    from icm.wandb_mode import default_mode
+    from icm.report.mirror import headline
+    from icm.report.points import collect_points
+    from icm.wandb_mode import default_mode, sync_command
 
     points = collect_points(merged_runs([arguments.directory]))
-    ranked = answers(points).first
-    answer = findings.answer(ranked[0], points, several_attacks(points)) if ranked else ""
     sweep = arguments.directory.resolve().name
     # Made before anything is asked of the network: a missing package is said first.
-    draft = workspace(points, sweep, arguments.project, arguments.entity or "", answer)
+    draft = workspace(points, sweep, arguments.project, arguments.entity or "", headline(points))
     if default_mode() != "online":
         upload = sync_command(arguments.directory)
         raise UserError(f"not logged in to Weights & Biases; run: wandb login{f', then: {upload}' if upload else ''}")

@@ -5,16 +5,18 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from icm.codecs import zoo
 from icm.detectors import weights as utility_weights
 from icm.errors import UserError
 from icm.faces import lfw, weights
 from icm.faces.sources import COCO15, Coco15Faces
 from icm.masks import sam_weights
 
-DESCRIPTION = """Fetch recogniser and detector weights, the coco15 images, Labeled Faces in the Wild, or Segment
-Anything checkpoints. Downloads resume where they stopped. Checksums: SFace, YuNet, Dlib, the COCO images and LFW are
-checked against published ones, Segment Anything against sums that many projects record; the other weights have none
-published, so the checksum of the first download is written beside the file (NAME.sha256) and holds from then on."""
+DESCRIPTION = """Fetch recogniser and detector weights, CompressAI's networks, the coco15 images, Labeled Faces in the
+Wild, or Segment Anything checkpoints. Downloads resume where they stopped. Checksums: SFace, YuNet, Dlib, the COCO
+images and LFW are checked against published ones, torchvision's and CompressAI's files against the digits of theirs in
+their names, Segment Anything against sums that many projects record; the other weights have none published, so the
+checksum of the first download is written beside the file (NAME.sha256) and holds from then on."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kind = kinds.add_parser("utility", help="weights of the networks of task=detection, segmentation and keypoints")
     kind.add_argument("names", nargs="+", metavar="NAME", help=f"one of {', '.join(sorted(utility_weights.FILES))}")
     kind.set_defaults(fetch=_utility)
+
+    kind = kinds.add_parser("zoo", help="CompressAI's published networks, for codec=learned codec.checkpoint=NAME")
+    kind.add_argument("names", nargs="+", metavar="NAME", help="such as mbt2018-mean (all qualities) or mbt2018-mean-3")
+    kind.set_defaults(fetch=_zoo)
 
     kind = kinds.add_parser("coco15", help="the fifteen COCO images of faces=coco15")
     kind.add_argument("--path", type=Path, help="folder (default: coco15 in $ICM_CACHE or ~/.cache/icm)")
@@ -65,6 +71,10 @@ def _utility(arguments: argparse.Namespace) -> int:
             choices = ", ".join(sorted(utility_weights.FILES))
             raise UserError(f"download utility {name}: no such weights; choose from {choices}")
     return _each(dict.fromkeys(arguments.names), utility_weights.fetch)
+
+
+def _zoo(arguments: argparse.Namespace) -> int:
+    return _each(dict.fromkeys(name for wanted in arguments.names for name in zoo.names_of(wanted)), zoo.fetch)
 
 
 def _coco15(arguments: argparse.Namespace) -> int:

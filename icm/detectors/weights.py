@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icm.detectors.base import DetectorError
-from icm.download import DownloadError, download
+from icm.download import download_by_digits
 from icm.files import file_sha256
 from icm.preflight import Problem
 
@@ -90,17 +90,7 @@ def fetch(name: str, progress: bool = True) -> Path:
         DownloadError: the file cannot be fetched, or is another one; then nothing is left at its place.
     """
     path, published = path_of(name), FILES[name]
-    if path.is_file() and sha256(path).startswith(published.digits):
-        return path
-    # Only a checked file gets its name: torchvision does not check again what it finds there.
-    unchecked = download(published.url, path.with_name(f"{path.name}.unchecked"), progress=progress)
-    if not file_sha256(unchecked).startswith(published.digits):
-        unchecked.unlink()
-        raise DownloadError(
-            f"{published.url}: is not the expected file (its SHA-256 does not begin with {published.digits})"
-        )
-    os.replace(unchecked, path)
-    return path
+    return download_by_digits(published.url, path, published.digits, progress)
 
 
 def describe(path: Path) -> str:

@@ -23,11 +23,18 @@ from icm.sweeps import forget, put_back
 log = logging.getLogger(__name__)
 
 
-def job_of(cfg: DictConfig) -> Job:
-    """The job of a configuration; `UserError` on a value that cannot be used."""
+def configured_job(cfg: DictConfig) -> Job:
+    """The job of a configuration, its parts made and not yet checked.
+
+    Raises:
+        UserError: A value that cannot be used.
+    """
     _check(cfg)
     use_cache_folder(cfg.cache)
-    source = build(cfg.faces)
+    own = [name for name in cfg.task if name in cfg.sources]
+    if own and len(cfg.task) > 1:
+        raise UserError(f"task=[{', '.join(cfg.task)}]: {own[0]} has images of its own here; run one task at a time")
+    source = build(cfg.sources[own[0]] if own else cfg.faces)
     if cfg.shard is not None:
         source = Shard(source, *parse_shard(cfg.shard))
     tasks = [build(task) for task in cfg.task.values()]
@@ -36,13 +43,13 @@ def job_of(cfg: DictConfig) -> Job:
 
 def plan(cfg: DictConfig, directory: Path) -> tuple[str, bool]:
     """What names the job of a configuration, and whether its folder holds it finished (`icm.evaluation.finished`)."""
-    job = job_of(cfg)
+    job = configured_job(cfg)
     return f"{job.cell} {cfg.shard}", is_finished(job, directory)
 
 
 def cost_of(cfg: DictConfig) -> Cost:
     """What the job of a configuration will take (`icm.evaluation.cost`)."""
-    return cost(job_of(cfg), Cache(cache_folder()))
+    return cost(configured_job(cfg), Cache(cache_folder()))
 
 
 def run_configured(cfg: DictConfig, directory: Path, sweep: Path | None = None) -> tuple[Run | None, bool]:
@@ -61,7 +68,7 @@ def run_configured(cfg: DictConfig, directory: Path, sweep: Path | None = None) 
     Raises:
         UserError: A value that cannot be used, or something missing (`icm.preflight.PreflightError`).
     """
-    job = job_of(cfg)
+    job = configured_job(cfg)
     if sweep and is_finished(job, directory):
         put_back(directory)
         log.info("%s is measured already in %s: not repeated", job.codec.title, directory)
@@ -76,7 +83,7 @@ def run_configured(cfg: DictConfig, directory: Path, sweep: Path | None = None) 
             log.info("part %s is in the cache; once all are, the same without shard= has little to do", cfg.shard)
             return None, False
         cfg = OmegaConf.merge(cfg, {"shard": None})
-        job = job_of(cfg)
+        job = configured_job(cfg)
     for run in load_runs(sweep) if sweep else []:
         if run.summary["cell"] == job.cell:
             log.info("%s is already measured in %s: not repeated", job.codec.title, run.directory)

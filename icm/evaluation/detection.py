@@ -1,10 +1,11 @@
-"""``task=detection``, ``segmentation`` and ``keypoints``: COCO average precision of a detector on coded pictures.
+"""``task=detection``, ``segmentation``, ``keypoints`` and ``people``: COCO average precision on coded pictures.
 
 Which pictures concern it, and what is in them, is what a COCO-format file says of the source's images by their exact
 file names. ``codec=none`` in a sweep is the ceiling: the detector on the originals.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from icm.metrics.resampling import image_weights, percentile_interval
 from icm.parts import Part, identity
 from icm.preflight import Problem
 
-KINDS = {"detection": "bbox", "segmentation": "segm", "keypoints": "keypoints"}
+KINDS = {"detection": "bbox", "segmentation": "segm", "keypoints": "keypoints", "people": "bbox"}
 _RESAMPLES = 500
 
 
@@ -31,7 +32,8 @@ class DetectionTask:
     """Average precision of one detector.
 
     Args:
-        name: ``detection`` (boxes), ``segmentation`` (masks) or ``keypoints`` (of people).
+        name: ``detection`` (boxes), ``segmentation`` (masks), ``keypoints`` (of people), or ``people`` (boxes, the
+            smoke test with OpenCV's detector).
         annotations: The COCO-format file of the source's images.
         model: The detector.
 
@@ -61,8 +63,10 @@ class DetectionTask:
         """The annotations, when they are not there."""
         if self.annotations is not None and self.annotations.is_file():
             return []
-        what = f"task.{self.name}.annotations={self.annotations}: no such file"
-        return [Problem(what, "Name the COCO-format file of the source's images")]
+        remedy = f"Name the COCO-format file of the pictures of faces=: task.{self.name}.annotations=FILE"
+        if self.annotations is None:
+            return [Problem(f"task={self.name} measures against annotations, and none are named", remedy)]
+        return [Problem(f"task.{self.name}.annotations={self.annotations}: no such file", remedy)]
 
     def begin(self, context: Context) -> None:
         self._context = context
@@ -87,16 +91,22 @@ class DetectionTask:
         if stored is None:
             cache.put("detections", key, json.dumps(found).encode())
         self._found[self._truth.image_id(source.name)] = found
-        return {f"{self.name}s_found" if self.name == "detection" else f"{self.name}_found": len(found)}
+        return {f"{self.name}_found": len(found)}
 
     def data(self) -> list[Any]:
         return []
+
+    def _weights(self, image_ids: Sequence[int]) -> np.ndarray:
+        """Resamples drawn of the images by name, so that rates and other measures of them can be drawn alike."""
+        names = [self._truth.images[number].file_name for number in image_ids]
+        places = np.argsort(np.argsort(names))
+        return image_weights(len(names), _RESAMPLES, self._context.seed)[:, places]
 
     def finish(self) -> Outcome:
         kind = KINDS[self.name]
         matches = evaluate(self._truth, self._found, kind, names=self.model.categories)
         values = average_precision(matches)
-        samples = bootstrap_precision(matches, image_weights(len(self._found), _RESAMPLES, self._context.seed))
+        samples = bootstrap_precision(matches, self._weights(matches.image_ids))
         subject = Subject(model=self.model.name)
         estimates = {}
         for measure in of_task(self.name):

@@ -1,8 +1,10 @@
 """One job: one codec at one operating point, the pictures of one source, any number of tasks. Writes the summary."""
 
+import contextlib
 import logging
 import math
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,21 +91,25 @@ class Job:
             UserError: The folder cannot be written to.
         """
         context = Context(cache, directory, self.codec.title, self.seed, self.source.pairs)
-        for task in self.tasks:
-            task.begin(context)
-        images = self.source.images()
-        skipped = list(self.source.ignored())
-        pictures = self._chosen(images, skipped)
-        rows = self._coded(pictures, cache, skipped)
+        seconds: dict[str, float] = {}
+        with _timed(seconds, "choosing"):
+            for task in self.tasks:
+                task.begin(context)
+            images = self.source.images()
+            skipped = list(self.source.ignored())
+            pictures = self._chosen(images, skipped)
+        with _timed(seconds, "coding"):
+            rows = self._coded(pictures, cache, skipped)
         if not rows:
             first = f"; first: {skipped[0]['image']}: {skipped[0]['reason']}" if skipped else "; there is no image"
             raise NothingToMeasureError(f"no image left to measure of {len(images)}{first}")
-        outcomes = {task.name: task.finish() for task in self.tasks}
+        with _timed(seconds, "measuring"):
+            outcomes = {task.name: task.finish() for task in self.tasks}
         tables = {"images": rows} | {name: table for found in outcomes.values() for name, table in found.tables.items()}
         run = Run(directory, self._summary(pictures, rows, outcomes, skipped), tables)
         files = {name: content for found in outcomes.values() for name, content in found.files.items()}
         exports = {name: found_rows for found in outcomes.values() for name, found_rows in found.exports.items()}
-        write_run(run, {**files, "replicates": _replicates(outcomes.values())}, exports)
+        write_run(run, {**files, "replicates": _replicates(outcomes.values()), "timings": seconds}, exports)
         return run
 
     def _chosen(self, images: Sequence[SourceImage], skipped: list[dict[str, str]]) -> list[Picture]:
@@ -194,11 +200,22 @@ class Job:
             "versions": provenance.versions(),
             "git_commit": provenance.git_commit(),
         }
+        notes = [note for outcome in outcomes.values() for note in outcome.summary.get("notes", [])]
         titles = {name: title for found in outcomes.values() for name, title in found.summary.get("titles", {}).items()}
         for outcome in outcomes.values():
             summary.update(outcome.summary)  # type: ignore[typeddict-item]
         summary["titles"] = titles
+        if notes or "faces" in outcomes:
+            summary["notes"] = notes
         return summary
+
+
+@contextlib.contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Note how long a stage took, on the clock: pictures are worked on together, and what is cached takes no time."""
+    began = time.monotonic()
+    yield
+    seconds[stage] = round(time.monotonic() - began, 3)
 
 
 def _people(pictures: Iterable[Picture]) -> list[np.ndarray]:

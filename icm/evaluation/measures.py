@@ -4,20 +4,23 @@ Everything downstream (summary.json, table.csv and .md, report.html, figures, We
 that a run has, so a new one needs nothing but its entry and its function here.
 """
 
+import functools
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from icm.detectors.weights import path_of
 from icm.metrics import privacy
 from icm.metrics.boundaries import boundary_counts
 from icm.metrics.identification import Ranks, rank, rank_rate
 from icm.metrics.lfw import fold_accuracy
 from icm.metrics.linkability import linkability_statistic
-from icm.metrics.quality import ms_ssim, psnr
+from icm.metrics.quality import load_lpips, lpips, ms_ssim, psnr
 from icm.metrics.scores import Pairs, select_pairs
 from icm.metrics.statistics import Estimate, bootstrap_mean_ci
 from icm.metrics.verification import AUC, EER, Statistic, Trials, fnmr_at_fmr, rate_above, rate_at_fmr, trials
@@ -198,6 +201,18 @@ def _ms_ssim(original: np.ndarray, coded: np.ndarray, mask: np.ndarray | None) -
     return ms_ssim(original, coded)
 
 
+def _lpips(where: str, original: np.ndarray, coded: np.ndarray, mask: np.ndarray | None) -> float | None:
+    network = _lpips_network(path_of("alexnet"))
+    if where == "all":
+        return lpips(original, coded, network)
+    return None if mask is None else lpips(original, coded, network, (mask != 0) == (where == "inside"))
+
+
+@functools.cache
+def _lpips_network(weights: Path) -> Any:
+    return load_lpips(weights)
+
+
 MEASURES: tuple[Measure, ...] = (
     Measure(
         "psnr", "PSNR", "PSNR (dB)", "higher is useful", 2,
@@ -321,9 +336,31 @@ MEASURES: tuple[Measure, ...] = (
     ),
     *(
         Measure(
+            f"people_{key}", f"people {title} (smoke test)", f"people {title}", "higher is useful", 3,
+            f"COCO {title} of people found by OpenCV's HOG detector, which finds few of them: it shows that "
+            "everything works, and says nothing of how useful the pictures are.",
+            task="people", of="pairs", compute=key, headline=key == "ap50",
+        )
+        for key, title in (("ap", "AP"), ("ap50", "AP50"))
+    ),
+    *(
+        Measure(
             f"psnr_{where}", f"PSNR {where} outlines", "PSNR (dB)", "higher is useful", 2,
             f"PSNR of the pixels {where} the outlines of annotated objects, mean over images.",
             task="quality", of="images", compute=partial(_psnr, where == "inside"),
+        )
+        for where in ("inside", "outside")
+    ),
+    Measure(
+        "lpips", "LPIPS", "LPIPS", "lower is useful", 3,
+        "Learned perceptual image patch similarity (version 0.1, AlexNet), a distance; mean over images.",
+        task="quality", of="images", compute=partial(_lpips, "all"),
+    ),
+    *(
+        Measure(
+            f"lpips_{where}", f"LPIPS {where} outlines", "LPIPS", "lower is useful", 3,
+            f"Mean over the pixels {where} the outlines of annotated objects of LPIPS's map, mean over images.",
+            task="quality", of="images", compute=partial(_lpips, where),
         )
         for where in ("inside", "outside")
     ),

@@ -196,7 +196,7 @@ class FolderFaces:
         images, _ = self._files
         nobody = Label()
         return [
-            SourceImage(image.name, image.load, label.faces, label.person)
+            SourceImage(image.name, image.load, label.faces, label.person, image.path)
             for image in files_of(self.path, images)
             for label in [self._labels.get(image.name, nobody)]
         ]
@@ -321,7 +321,9 @@ class CocoFaces:
 def folder_of(source: str, path: str | Path | None) -> Path:
     """The folder that ``faces.path`` names. Raises SourceError when it names none."""
     if path is None or not str(path):
-        raise SourceError(f"faces={source} needs faces.path=DIR, the folder of images")
+        raise SourceError(
+            f"faces={source} needs faces.path=DIR (data.path=DIR under an experiment that has it), the folder of images"
+        )
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise SourceError(f"faces.path={path}: no such folder")

@@ -1,5 +1,6 @@
 """Distortion between an original and a coded picture."""
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,25 +97,36 @@ def load_lpips(alexnet: Path | str) -> "torch.nn.Module":
     return network.eval()
 
 
-def lpips(original: np.ndarray, coded: np.ndarray, network: "torch.nn.Module") -> float | None:
+def lpips(
+    original: np.ndarray, coded: np.ndarray, network: "torch.nn.Module", mask: np.ndarray | None = None
+) -> float | None:
     """Learned perceptual image patch similarity: a distance, 0 for equal pictures.
 
     Args:
         original, coded: (H, W, 3) uint8 RGB of one shape.
         network: Of `load_lpips`.
+        mask: (H, W), anything but 0 for the pixels that count: the mean there of the distance at every pixel, from the
+            layers' maps scaled up to the picture (the spatial map of the authors' package). None: the published
+            distance, the mean over each layer's own map.
 
     Returns:
-        The distance; None where a side is under 32 pixels, of which AlexNet leaves nothing.
+        The distance; None where a side is under 32 pixels, of which AlexNet leaves nothing, or the mask is empty.
 
     Raises ValueError for other shapes or types.
     """
     _check(original, coded)
-    if min(original.shape[:2]) < LPIPS_LEAST_SIDE:
+    if min(original.shape[:2]) < LPIPS_LEAST_SIDE or (mask is not None and not mask.any()):
         return None
     import torch
 
+    pictures = [_tensor(picture) / 127.5 - 1 for picture in (original, coded)]
     with torch.inference_mode():
-        return float(network(_tensor(original) / 127.5 - 1, _tensor(coded) / 127.5 - 1))
+        if mask is None:
+            return float(network(*pictures))
+        spatial = copy.copy(network)  # of the same layers
+        spatial.spatial = True
+        distances = spatial(*pictures)[0, 0]
+        return float(distances[torch.from_numpy(np.ascontiguousarray(mask != 0))].mean())
 
 
 def _check(original: np.ndarray, coded: np.ndarray) -> None:

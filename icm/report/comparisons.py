@@ -40,7 +40,7 @@ def compare(points: Sequence[Point]) -> list[Comparison]:
     computable number are left out.
     """
     series = series_of([point for point in points if not point.is_ceiling])
-    ranks = {name: (_baseline_rank(members[0]), index) for index, (name, members) in enumerate(series.items())}
+    ranks = {name: (baseline_rank(members[0]), index) for index, (name, members) in enumerate(series.items())}
     found = []
     for name, other in itertools.permutations(series, 2):
         # A single point is no curve to interpolate along: it is held against the other, whatever their ranks.
@@ -57,7 +57,7 @@ def compare(points: Sequence[Point]) -> list[Comparison]:
     return found
 
 
-def _baseline_rank(point: Point) -> int:
+def baseline_rank(point: Point) -> int:
     return {"*": 0, "": 2}.get(point.baseline_of, 1)
 
 

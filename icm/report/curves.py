@@ -1,4 +1,4 @@
-"""Two optional files of a run folder: ``curves.json`` (what a figure draws) and ``replicates.json`` (bootstraps)."""
+"""Optional files of a run folder: ``curves.json`` (what a figure draws), ``replicates.json``, ``timings.json``."""
 
 import json
 import math
@@ -54,6 +54,11 @@ def replicates_of(run: Run) -> dict[tuple[str, Subject], np.ndarray]:
         except (ValueError, TypeError):
             raise _damaged(path, f"{name!r} holds no list of numbers") from None
     return found
+
+
+def timings_of(run: Run) -> dict[str, float]:
+    """Seconds on the clock by stage of the run (``choosing``, ``coding``, ``measuring``); empty without the file."""
+    return {str(stage): float(seconds) for stage, seconds in _read(run.directory / "timings.json", {}).items()}
 
 
 def _curve(path: Path, entry: Any) -> Curve:

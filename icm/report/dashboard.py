@@ -7,10 +7,13 @@ from typing import Any
 from icm.errors import UserError
 from icm.evaluation.measures import Measure, Subject
 from icm.report.equal_rate import is_privacy, privacy_measures
+from icm.report.figures import series_colors
+from icm.report.mirror import metric_name
 from icm.report.points import Point, measures_of, subject_title
-from icm.report.wandb import metric_name
+from icm.report.wandb_session import run_id
 
 PACKAGE = "wandb-workspaces"
+LEGEND = "${run:displayName}"
 Panels = list[Any]
 
 
@@ -27,7 +30,7 @@ def workspace(points: Sequence[Point], sweep: str, project: str, entity: str, an
         UserError: The package is missing.
     """
     workspaces, panels = _package("workspaces"), _package("reports.v2")
-    measures = measures_of(points)
+    measures, colors = measures_of(points), series_colors(points)
     sections = {
         "Answer": [
             panels.MarkdownPanel(markdown=answer or f"Sweep {sweep}"),
@@ -51,10 +54,26 @@ def workspace(points: Sequence[Point], sweep: str, project: str, entity: str, an
         ],
         runset_settings=workspaces.RunsetSettings(
             filters=[workspaces.Metric("Group") == sweep],
-            groupby=[workspaces.Summary("series")],
             order=[workspaces.Ordering(workspaces.Summary("bpp"))],
+            # Grouped runs would be one dot of a scatter plot: a codec is told by the colour it has in the report.
+            run_settings={
+                run_id(run.directory): workspaces.RunSettings(color=colors[point.series])
+                for point in points
+                for run in point.runs
+            },
+            pinned_columns=["summary:title", "summary:bpp", *_headlines(points)],
         ),
     )
+
+
+def _headlines(points: Sequence[Point]) -> list[str]:
+    """The columns of the headline measure."""
+    shown = measures_of(points)
+    return [
+        f"summary:{metric_name(measure.key, *subject)}"
+        for measure in privacy_measures(points)[:1]
+        for subject in shown[measure]
+    ]
 
 
 def _package(module: str) -> Any:
@@ -71,6 +90,7 @@ def _scatter(panels: Any, points: Sequence[Point], measures: Sequence[Measure]) 
             x=panels.SummaryMetric("bpp"),
             y=panels.SummaryMetric(metric_name(measure.key, *subject)),
             log_x=True,
+            legend_template=LEGEND,
         )
         for measure in measures
         for subject in measures_of(points)[measure]
@@ -84,6 +104,7 @@ def _trade_offs(panels: Any, points: Sequence[Point]) -> Panels:
             title=f"{_title(points, private, who)} against {_title(points, useful, model)}",
             x=panels.SummaryMetric(metric_name(useful.key, *model)),
             y=panels.SummaryMetric(metric_name(private.key, *who)),
+            legend_template=LEGEND,
         )
         for private in privacy_measures(points)[:1]
         for who in shown[private]

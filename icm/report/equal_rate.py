@@ -40,7 +40,7 @@ class RateCurve:
 
     def value(self, bpp: float) -> float:
         """What the tables say at the rate of a point, interpolated between points."""
-        return float(at_rate(bpp, self.rates, self._values))
+        return float(at_rate(bpp, self.rates, self.values))
 
     def replicates(self, bpp: float) -> np.ndarray | None:
         """(resamples,), or None where the curve cannot be resampled."""
@@ -79,7 +79,8 @@ class RateCurve:
         return np.array([point.bpp for point in self.points])
 
     @cached_property
-    def _values(self) -> np.ndarray:
+    def values(self) -> np.ndarray:
+        """(points,), what the tables say."""
         return np.array([point.estimates[self.measure.key, self.subject].value for point in self.points])
 
     @cached_property
@@ -89,21 +90,21 @@ class RateCurve:
         return np.array(found, dtype=np.float64) if all(found) else None
 
     @cached_property
-    def _scores(self) -> list[list[float]]:
-        """Of the paired faces, for every point."""
+    def scores(self) -> list[list[float]]:
+        """Of the paired faces or pictures, for every point."""
         found = (point.scores(self.measure, self.subject) for point in self.points)
         return [[scores[key] for key in self.faces] for scores in found]
 
     @cached_property
     def _means(self) -> np.ndarray:
-        return np.mean(self._scores, axis=1)
+        return np.mean(self.scores, axis=1)
 
     @cached_property
     def _replicates(self) -> np.ndarray | None:
         """(points, resamples)"""
         if self.faces:
             images = [image for image, _ in self.faces]
-            rows = [bootstrap_means(scores, images) for scores in self._scores]
+            rows = [bootstrap_means(scores, images) for scores in self.scores]
         else:
             rows = [point.replicates.get((self.measure.key, self.subject)) for point in self.points]
         kept = [row for row in rows if row is not None]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from icm.evaluation.measures import Measure, Subject
 from icm.files import atomic_write
+from icm.report.curves import Curve
 from icm.report.labels import Label, place_labels
 from icm.report.points import FaceKey, Point, measures_of, series_of, subject_title
 
@@ -96,6 +97,10 @@ def _fix_ticks(axis) -> None:
 
 
 def _title(axes, text: str) -> None:
+    """A panel's title, in as many lines as the panel is narrow."""
+    columns = axes.get_subplotspec().get_gridspec().ncols
+    room = (axes.figure.get_figwidth() / columns - 0.45) * 72
+    text = textwrap.fill(text, max(12, int(room / (0.6 * SIZE))))
     axes.set_title(text, loc="left", fontsize=SIZE + 0.5, fontweight="bold", color=INK)
 
 
@@ -290,6 +295,7 @@ def recognition_figure(points: Sequence[Point], kind: str, subject: Subject, wid
         for curve in point.curves
         if (curve.embedder, curve.attack) == (subject.embedder, subject.attack)
         and (curve.kind == kind or (kind, curve.kind) == ("genuine", "impostor"))
+        and (kind != "det" or has_errors(curve))
     ]
     shown = list(dict.fromkeys(point.title for point, _ in curves)) if kind == "genuine" else [""]
     columns = min(len(shown), 1 if width == "column" else 3)
@@ -316,12 +322,20 @@ def recognition_figure(points: Sequence[Point], kind: str, subject: Subject, wid
         axis.set_ylabel(_AXES[kind][1])
         for scale in (axis.set_xscale, axis.set_yscale) if kind == "det" else ():
             scale("log")
+    if kind == "cmc":
+        axes.flat[0].set_ylim(0, 1.03)
+        axes.flat[0].xaxis.get_major_locator().set_params(integer=True)
     if kind != "genuine":
         _title(axes.flat[0], subject_title(points, subject))
     handles, names = axes.flat[0].get_legend_handles_labels()
     names = [textwrap.shorten(name, 44, placeholder="...") for name in names]
     _legend_below(figure, handles, names)
     return figure
+
+
+def has_errors(curve: Curve) -> bool:
+    """Whether a DET curve has a point that its two logarithmic axes can show: some error of either kind."""
+    return any(x > 0 and y > 0 for x, y in zip(curve.x, curve.y, strict=True))
 
 
 def _positive(x: Sequence[float], y: Sequence[float]) -> list[tuple[float, float]]:

@@ -9,6 +9,7 @@ from icm.evaluation.measures import Estimate, Measure, Subject
 from icm.evaluation.results import Run, rows_to_csv
 from icm.files import atomic_write
 from icm.report import figures, findings
+from icm.report.bjontegaard import CAPTION, BdEntry, bd_entries
 from icm.report.comparisons import compare
 from icm.report.drawings import drawings
 from icm.report.equal_rate import privacy_measures, unrated
@@ -38,17 +39,24 @@ def write_report(
     path: Path | str,
     title: str = "Face privacy of image codecs",
     missing: Mapping[str, str] | None = None,
+    differences: Sequence[BdEntry] | None = None,
 ) -> Path:
     """Write the page to ``path``; the same runs give the same bytes. Returns the path.
 
     ``missing``: jobs without a result, and why.
 
     The page asks for nothing from the network and has at most `MOST_BYTES` bytes: crops get what room the rest leaves.
+    ``differences`` are those of `icm.report.bjontegaard.bd_entries`, from callers that have them at hand.
     """
-    return atomic_write(path, render(runs, title, missing))
+    return atomic_write(path, render(runs, title, missing, differences))
 
 
-def render(runs: Sequence[Run], title: str, missing: Mapping[str, str] | None = None) -> str:
+def render(
+    runs: Sequence[Run],
+    title: str,
+    missing: Mapping[str, str] | None = None,
+    differences: Sequence[BdEntry] | None = None,
+) -> str:
     """The text of the page: readable without its script, which sorts, filters and draws."""
     import jinja2
     from markupsafe import Markup
@@ -63,6 +71,8 @@ def render(runs: Sequence[Run], title: str, missing: Mapping[str, str] | None = 
     environment.filters.update(number=number, interval=interval, values=_values)
     points = collect_points(runs)
     comparisons = compare(points)
+    if differences is None:
+        differences = bd_entries(points)
     found = answers(points)
     ranked = found.first
     several = several_attacks(points)
@@ -94,6 +104,8 @@ def render(runs: Sequence[Run], title: str, missing: Mapping[str, str] | None = 
             several_attacks=several,
             comparisons=comparisons,
             compared=list(dict.fromkeys(key[1] for comparison in comparisons for key in comparison.differences)),
+            bd=[(entry, *entry.names(points)) for entry in differences],
+            bd_caption=CAPTION,
             drawings=svgs,
             gallery=gallery,
             static_faces=gallery.strips[:STATIC_FACES],

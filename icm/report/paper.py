@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,23 @@ from icm.evaluation.measures import Measure, Subject
 from icm.evaluation.results import Run
 from icm.files import atomic_write
 from icm.report import figures
+from icm.report.bjontegaard import CAPTION, bd_entries, bd_table
 from icm.report.comparisons import compare
 from icm.report.equal_rate import attackers, common_rate, is_privacy, pareto_front, privacy_measures, rate_grid
 from icm.report.points import Point, collect_points, measures_of, series_of
-from icm.report.tables import Cells, describe_data, difference_caption, difference_table, shown, wide_table
+from icm.report.tables import (
+    JOINT_CAPTION,
+    Cells,
+    describe_data,
+    difference_caption,
+    difference_table,
+    joint_table,
+    shown,
+    wide_table,
+)
 
 STRIP_FACES = 4
+INLINE_COLUMNS = 5
 _ESCAPES = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\N{MINUS SIGN}": "$-$",
     "\N{EN DASH}": "--", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\symbol{34}",
@@ -56,7 +68,10 @@ def _figures(points: Sequence[Point], width: str) -> Iterator[tuple[str, Any]]:
     near = _nearest(points)
     for kind in ("det", "cmc", "genuine"):
         for subject in dict.fromkeys(
-            Subject(curve.embedder, curve.attack) for point in near for curve in point.curves if curve.kind == kind
+            Subject(curve.embedder, curve.attack)
+            for point in near
+            for curve in point.curves
+            if curve.kind == kind and (kind != "det" or figures.has_errors(curve))
         ):
             name = _name("scores" if kind == "genuine" else kind, subject)
             yield name, figures.recognition_figure(near, kind, subject, width)
@@ -102,7 +117,10 @@ def _name(measure: str, subject: Subject) -> str:
 
 
 def write_latex(runs: Sequence[Run], directory: Path) -> list[Path]:
-    """``table_<measure>.tex`` for every measure, with intervals, and ``differences_<measure>.tex`` at equal rate."""
+    """``table_<measure>.tex`` for every measure, ``differences_<measure>.tex`` at equal rate, and ``bd.tex``.
+
+    ``table.tex`` has one row a codec point where several sets of pictures were measured.
+    """
     points = collect_points(runs)
     comparisons = compare(points)
     written = []
@@ -114,33 +132,73 @@ def write_latex(runs: Sequence[Run], directory: Path) -> list[Path]:
             tables[f"differences_{measure.key}"] = difference_caption(measure), found
         for name, (text, cells) in tables.items():
             written.append(atomic_write(directory / f"{name}.tex", latex_table(name, text, cells)))
+    if joint := joint_table(points):
+        written.append(atomic_write(directory / "table.tex", latex_table("joint", JOINT_CAPTION, joint)))
+    if differences := bd_entries(points):
+        cells = bd_table(points, differences)
+        written.append(atomic_write(directory / "bd.tex", latex_table("bd", CAPTION, cells)))
     return written
 
 
 def latex_table(label: str, caption: str, cells: Cells) -> str:
-    """A floating table in the manner of booktabs; names are escaped."""
+    """A floating table in the manner of booktabs; names are escaped.
+
+    With many columns it spans the page, intervals stand under their values, and what is still too wide is shrunk.
+    """
     heading, rows = cells
-    lines = [" & ".join(map(latex_text, row)) + r" \\" for row in (heading, *rows)]
+    stacked = len(heading) > INLINE_COLUMNS
+    # The starred one spans both columns of a page that has two.
+    table = "table*" if stacked else "table"
+    lines = [
+        _latex_row(heading, ", " if stacked else None),
+        *(_latex_row(row, " [" if stacked else None) for row in rows),
+    ]
     return "\n".join(
         [
-            "% needs \\usepackage{booktabs}",
-            r"\begin{table}",
+            "% needs \\usepackage{booktabs,graphicx}",
+            rf"\begin{{{table}}}",
             r"\centering",
             rf"\caption{{{latex_text(caption)}}}",
             rf"\label{{tab:{label.replace('_', '-')}}}",
+            r"\smallskip",
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{l{'r' * (len(heading) - 1)}}}",
             r"\toprule",
             lines[0],
             r"\midrule",
             *lines[1:],
             r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
+            r"\end{tabular}}",
+            rf"\end{{{table}}}",
             "",
         ]
     )
 
 
+def _latex_row(cells: Sequence[str], broken_at: str | None) -> str:
+    """A line of a table; ``broken_at``: what comes after this in a cell stands under what comes before, but not in the
+    first column."""
+    first, *others = cells
+    # LaTeX takes a bracket or a star at the start of a line for an argument of the line break before it.
+    return " & ".join(["{}" + latex_text(first), *(_stacked(cell, broken_at) for cell in others)]) + r" \\"
+
+
+def _stacked(cell: str, broken_at: str | None) -> str:
+    above, _, below = cell.partition(broken_at) if broken_at else (cell, "", "")
+    if not below:
+        return latex_text(cell)
+    bracket = broken_at.lstrip(", ") if broken_at else ""
+    return rf"\shortstack[r]{{{latex_text(above)}\\{{\scriptsize {latex_text(bracket + below)}}}}}"
+
+
 def latex_text(text: str) -> str:
-    """Any text as LaTeX that prints it."""
-    return "".join(_ESCAPES.get(character, character) for character in " ".join(text.split()))
+    """Any text as LaTeX that prints it; letters beyond Latin, which its fonts lack, by their numbers in Unicode."""
+    return "".join(_latex_character(character) for character in " ".join(text.split()))
+
+
+def _latex_character(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if character.isascii() or (unicodedata.name(character, "").startswith("LATIN") and ord(character) < 0x180):
+        return character
+    return f"U+{ord(character):04X}"

@@ -225,11 +225,20 @@ def _measured_on(runs: Sequence[Run]) -> list[str]:
     """Pictures, source and detector."""
     settings = [_data_settings(run) for run in runs]
     names = dict.fromkeys(name for own in settings for name in own)
-    varying = [name for name in names if len({own.get(name) for own in settings}) > 1]
+    varying = [name for name in names if _varies(name, settings)]
     # Its digest names the data only where nothing readable does.
     if len(varying) > 1:
         varying = [name for name in varying if name != "data"]
     return [_named(own, varying) for own in settings]
+
+
+def _varies(name: str, settings: Sequence[dict[str, str]]) -> bool:
+    """Whether runs differ in a setting; in one of a part's own, whether runs of this very part do."""
+    part = name.partition(".")[0] if "." in name else ""
+    values: dict[str | None, set[str | None]] = {}
+    for own in settings:
+        values.setdefault(own.get(part), set()).add(own.get(name))
+    return any(len(found) > 1 for found in values.values())
 
 
 def _recognised_by(runs: Sequence[Run]) -> list[str]:

@@ -215,17 +215,18 @@ function scale(values, log, from, to, room) {
   return at;
 }
 
-// lines: [{series, xy: [[x, y]...], dash, area, dots: [{point, x, y, low, high, text}]}]; ceilings: [{series, y}].
-function chart(figure, {x, y, lines, ceilings = [], front = []}) {
+// lines: [{series, xy: [[x, y]...], dash, area, dots: [{point, x, y, low, high, text}]}]; ceilings: [{series, y}]; at: an x.
+function chart(figure, {x, y, lines, ceilings = [], front = [], at = null, empty = "No number for this choice."}) {
   const box = figure.querySelector(".drawn");
   const xs = lines.flatMap((line) => line.xy.map(([a]) => a)), ys = lines.flatMap((line) => line.xy.map(([, b]) => b));
   for (const line of lines) for (const dot of line.dots || []) ys.push(dot.low, dot.high);
   for (const ceiling of ceilings) ys.push(ceiling.y);
   if (!xs.length) {
-    box.replaceChildren(el("p", {class: "note"}, "No number for this choice."));
+    box.replaceChildren(el("p", {class: "note"}, empty));
     return;
   }
   const width = Math.max(260, box.clientWidth || 400), height = Math.round(Math.min(330, Math.max(230, width * .68)));
+  ys.push(...(y.include || []));
   const right = width - 10, top = 10, bottom = height - 40, sy = scale(ys, y.log, bottom, top, 38);
   const left = 30 + 7 * Math.max(...sy.ticks.map((tick) => tickText(tick).length), 2), sx = scale(xs, x.log, left, right, 58);
   const picture = svg("svg", {class: "chart", viewBox: `0 0 ${width} ${height}`, role: "group",
@@ -234,13 +235,16 @@ function chart(figure, {x, y, lines, ceilings = [], front = []}) {
     picture.append(svg("line", {class: "grid", x1: left, x2: right, y1: sy(tick), y2: sy(tick)}),
                    svg("text", {x: left - 6, y: sy(tick) + 4, "text-anchor": "end"}, tickText(tick)));
   }
-  for (const tick of sx.ticks) {
+  for (const tick of sx.ticks.filter((value) => !x.whole || Number.isInteger(value))) {
     picture.append(svg("line", {class: "axis", x1: sx(tick), x2: sx(tick), y1: bottom, y2: bottom + 4}),
                    svg("text", {x: sx(tick), y: bottom + 17, "text-anchor": "middle"}, tickText(tick)));
   }
   picture.append(svg("line", {class: "axis", x1: left, x2: right, y1: bottom, y2: bottom}),
     svg("text", {x: (left + right) / 2, y: height - 5, "text-anchor": "middle"}, x.label),
     svg("text", {x: 12, y: (top + bottom) / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${(top + bottom) / 2})`}, y.label));
+  if (at !== null && sx(at) >= left && sx(at) <= right) {
+    picture.append(svg("line", {class: "at", x1: sx(at), x2: sx(at), y1: top, y2: bottom}));
+  }
   if (front.length > 1) {
     const steps = front.map(([a, b], k) => (k ? `V${sy(b)}H${sx(a)}` : `M${sx(a)} ${sy(b)}`)).join("");
     picture.append(svg("path", {class: "pareto", d: steps}));
@@ -337,16 +341,16 @@ function drawPlots() {
     .map((row) => ({series: row.point.series, y: value(row)[0]}));
   const exposed = (row) => row.exposed && row.exposed[1], useful = (row) => row.useful, bpp = (row) => row.point.bpp;
   const coded = (row) => !row.point.ceiling;
-  const rate = {label: "bits per pixel", log: true};
+  const rate = {label: "bits per pixel", log: true}, at = $("ranking") ? data.rates[state.rate] : null;
   const named = (figure, text) => { figure.querySelector("figcaption").textContent = text; };
   const who = data.recognisers[state.recogniser];
   if ($("plot-privacy")) {
     named($("plot-privacy"), `${capital(measures[m].title)}${who && `, ${who}`} (${better(m)})`);
-    chart($("plot-privacy"), {x: rate, y: {label: measures[m].axis}, lines: lines(exposed, bpp, coded), ceilings: ceilings(exposed)});
+    chart($("plot-privacy"), {x: rate, at, y: {label: measures[m].axis}, lines: lines(exposed, bpp, coded), ceilings: ceilings(exposed)});
   }
   if ($("plot-utility") && utility) {
     named($("plot-utility"), `${capital(utility.text)} (${better(utility.m)})`);
-    chart($("plot-utility"), {x: rate, y: {label: measures[utility.m].axis}, lines: lines(useful, bpp, coded), ceilings: ceilings(useful)});
+    chart($("plot-utility"), {x: rate, at, y: {label: measures[utility.m].axis}, lines: lines(useful, bpp, coded), ceilings: ceilings(useful)});
   }
   if ($("plot-both") && utility) {
     named($("plot-both"), `${capital(measures[m].title)} against ${utility.text}`);
@@ -385,9 +389,11 @@ function drawRecognition() {
   const zip = (curve) => curve.x.map((x, k) => [x, curve.y[k]]);
   const positive = (xy) => xy.filter(([x, y]) => x > 0 && y > 0);
   if (!data.curves.length) return;
+  const det = shown.filter((c) => c.kind === "det");
   chart($("plot-det"), {x: {label: "false match rate", log: true}, y: {label: "false non-match rate", log: true},
-    lines: shown.filter((c) => c.kind === "det").map((c) => ({...of(c), xy: positive(zip(c))})).filter((line) => line.xy.length)});
-  chart($("plot-cmc"), {x: {label: "rank"}, y: {label: "identification rate"},
+    empty: det.length ? "Not one comparison is wrong at any threshold: there is no error to draw." : undefined,
+    lines: det.map((c) => ({...of(c), xy: positive(zip(c))})).filter((line) => line.xy.length)});
+  chart($("plot-cmc"), {x: {label: "rank", whole: true}, y: {label: "identification rate", include: [0, 1]},
     lines: shown.filter((c) => c.kind === "cmc").map((c) => ({...of(c), xy: zip(c)}))});
   const single = state.point !== null ? state.point : shown.length ? shown[0].point : null;
   const stairs = (c) => c.y.flatMap((y, k) => [[c.x[k], y], [c.x[k + 1], y]]);
@@ -458,6 +464,7 @@ function pick(point) {
   drawPicked();
   drawPlots();
   drawFaces();
+  if (state.point !== null) $("picked").scrollIntoView({block: "nearest"});
 }
 
 function drawPicked() {

@@ -11,6 +11,7 @@ from icm.metrics.statistics import PairedDifference
 from icm.report.comparisons import Comparison, compare
 from icm.report.points import Point, collect_points, measures_of, subject_title, subjects_of
 
+JOINT_CAPTION = "Every codec point with what was measured on each set of pictures, and the rate there."
 NO_VALUE = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 Cells = tuple[list[str], list[list[str]]]
@@ -26,6 +27,8 @@ def table(runs: Sequence[Run]) -> list[dict[str, Any]]:
             rows.append(_row(point, subject, measures))
     # A column that no row needs says nothing: attacks and models are there once there is one.
     unused = [name for name in ("attack", "model") if all(row[name] in (None, "none") for row in rows)]
+    # Merged sweeps: what their points differ in besides codec and setting.
+    unused += ["title"] if all(point.title == point.runs[0].summary["title"] for point in points) else []
     return [{name: value for name, value in row.items() if name not in unused} for row in rows]
 
 
@@ -33,6 +36,7 @@ def _row(point: Point, subject: Subject, measures: dict[Measure, list[Subject]])
     row: dict[str, Any] = {
         "codec": point.codec,
         "label": point.label(),
+        "title": point.title,
         "qp": point.qp,
         "quality": point.quality,
         "images": point.images,
@@ -82,6 +86,33 @@ def wide_table(points: Sequence[Point], measure: Measure, subjects: Sequence[Sub
         for point in points
     ]
     return heading, rows
+
+
+def joint_table(points: Sequence[Point]) -> Cells | None:
+    """One row a codec point where its measures were taken on several sets of pictures, as in the paper's table.
+
+    Every set has its rate, the first headline measure of its first task and a column for each subject of that. None for
+    a single set.
+    """
+    sets: dict[str, dict[tuple[str, str], Point]] = {}
+    for point in points:
+        summary = point.runs[0].summary
+        sets.setdefault(point.data, {})[summary["codec"], summary["title"]] = point
+    shared = [key for key in next(iter(sets.values()), {}) if all(key in own for own in sets.values())]
+    if len(sets) < 2 or not shared:
+        return None
+    heading, columns = ["Codec"], [[title for _, title in shared]]
+    for own in sets.values():
+        members = [own[key] for key in shared]
+        heading.append(f"bpp, {members[0].runs[0].summary['source']}")
+        columns.append([number(point.bpp, 3) for point in members])
+        measures = shown(members)
+        for measure in [measure for measure in measures if measure.headline][:1]:
+            for subject in measures[measure]:
+                heading.append(f"{measure.title}, {subject_title(members, subject)}")
+                found = (point.estimate(measure.key, subject) for point in members)
+                columns.append([_estimate_cell(each, measure.digits) for each in found])
+    return heading, [list(row) for row in zip(*columns, strict=True)]
 
 
 def _estimate_cell(estimate: Estimate | None, digits: int) -> str:
@@ -137,6 +168,8 @@ def difference_caption(measure: Measure) -> str:
 
 def _sections(points: Sequence[Point], headlines: bool = False) -> list[tuple[str, list[str], list[list[str]]]]:
     sections: list[tuple[str, list[str], list[list[str]]]] = []
+    if joint := joint_table(points):
+        sections.append((JOINT_CAPTION + f" {describe_data(points)}.", *joint))
     for measure, subjects in shown(points).items():
         if headlines and not measure.headline:
             continue

@@ -4,24 +4,27 @@ Every job is a run of type ``evaluate`` in the group of its sweep, which has a r
 """
 
 import io
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from icm.evaluation.results import Run
-from icm.report import figures, findings
+from icm.report import figures
 from icm.report.comparisons import compare
 from icm.report.equal_rate import privacy_measures
-from icm.report.page_data import answers
+from icm.report.mirror import TABLE_FACES, finite, headline, job_figures, metrics
 from icm.report.paper import first_figures
-from icm.report.points import Point, collect_points, measures_of, several_attacks, subject_title
+from icm.report.points import Point, collect_points, measures_of, subject_title
 from icm.report.tables import difference_table, table
-from icm.report.wandb_session import record, sync_command
+from icm.report.wandb_session import record
+from icm.wandb_mode import checkpoint_alias, checkpoint_artifact
+from icm.wandb_mode import print_where as print_where
 
-# Crops are uploaded one by one: enough rows to look at, not a copy of a whole data set.
-TABLE_FACES = 200
 TAG = 64  # characters that W&B takes
+
+
+def ready() -> None:
+    """Nothing is missing: what W&B cannot do is a warning."""
 
 
 def log_run(
@@ -44,15 +47,16 @@ def log_run(
 
     def fill(mirror) -> None:
         (point,) = collect_points([run])
-        mirror.summary.update(_metrics(run))
-        mirror.log({**_tables(point), **_pictures(_job_figures(point))})
-        use_checkpoint(mirror, summary["parameters"].get("checkpoint_sha256"))
+        mirror.summary.update(metrics(run))
+        mirror.log({**_tables(point), **_pictures(job_figures(point))})
+        named = config.get("codec", {}).get("checkpoint")
+        use_checkpoint(mirror, summary["parameters"].get("checkpoint_sha256"), Path(named) if named else None)
         mirror.log_artifact(_result_files(run, mirror.id))
 
     return record(
         run.directory,
         fill,
-        commit=_commit(run),
+        commit=summary.get("git_commit"),
         project=project,
         entity=entity,
         group=group,
@@ -76,8 +80,7 @@ def log_sweep(runs: Sequence[Run], directory: Path, project: str = "icm", entity
         As `log_run`.
     """
     points = collect_points(runs)
-    ranked = answers(points).first
-    answer = findings.answer(ranked[0], points, several_attacks(points)) if ranked else ""
+    answer = headline(points)
 
     def fill(mirror) -> None:
         import wandb
@@ -97,7 +100,7 @@ def log_sweep(runs: Sequence[Run], directory: Path, project: str = "icm", entity
     return record(
         directory,
         fill,
-        commit=_commit(runs[0]),
+        commit=runs[0].summary.get("git_commit"),
         project=project,
         entity=entity,
         group=directory.name,
@@ -109,66 +112,36 @@ def log_sweep(runs: Sequence[Run], directory: Path, project: str = "icm", entity
     )
 
 
-def print_where(directory: Path) -> None:
-    """Say where the offline runs of a folder are and what uploads them; nothing when there are none."""
-    if command := sync_command(directory):
-        print(f"W&B: recorded offline in {directory}; upload with: {command}")
+def use_checkpoint(mirror: Any, sha256: str | None, path: Path | None) -> None:
+    """Link the run to the training whose checkpoint it measured.
 
+    Online, to the artifact that the training left, where there is one. Offline nobody can ask for it: the file itself
+    is named as what the run uses, and its upload finds the same version, or makes it.
 
-def checkpoint_name(sha256: str) -> str:
-    """The artifact of a checkpoint of train.py, by the digest of its file: ``checkpoint:sha256-0123456789abcdef``."""
-    return f"checkpoint:sha256-{sha256[:16]}"
-
-
-def use_checkpoint(mirror: Any, sha256: str | None) -> None:
-    """Link the run to the training whose checkpoint it measured, where that is known to the server."""
-    if sha256 is None or mirror.offline:
+    Args:
+        mirror: The open `wandb.Run`.
+        sha256: Digest of the checkpoint; None: the codec has none.
+        path: Its file, where the user named one.
+    """
+    if sha256 is None:
+        return
+    alias = checkpoint_alias(sha256)
+    if mirror.offline:
+        if path is not None and path.is_file():
+            artifact = checkpoint_artifact(path, sha256, {})
+            # What `use_artifact` does with a new artifact, which it refuses while offline.
+            mirror._log_artifact(artifact, aliases=[alias], is_user_created=True, use_after_commit=True)
         return
     import wandb
 
     try:
-        mirror.use_artifact(checkpoint_name(sha256), type="model")
+        mirror.use_artifact(f"checkpoint:{alias}", type="model")
     except (wandb.errors.CommError, ValueError):  # trained elsewhere
-        mirror.summary["checkpoint"] = f"{checkpoint_name(sha256)} is not in this project"
-
-
-def _commit(run: Run) -> str | None:
-    commit = run.summary.get("git_commit")
-    return commit.removesuffix("-dirty") if commit else None
+        mirror.summary["checkpoint"] = f"checkpoint:{alias} is not in this project"
 
 
 def _tags(*names: str) -> list[str]:
     return [name[:TAG] for name in dict.fromkeys(names) if name]
-
-
-def _metrics(run: Run) -> dict:
-    """Summary numbers with flat names: ``bpp``, ``cosine_similarity/dlib``, ``cosine_similarity/dlib/low``."""
-    summary = run.summary
-    names = (
-        "codec",
-        "title",
-        "series",
-        "label",
-        "images",
-        "faces",
-        "bpp",
-        "bpp_total",
-        "bpp_pooled",
-        "data",
-        "git_commit",
-    )
-    metrics = {name: summary.get(name) for name in names}
-    metrics |= {f"point/{name}": value for name, value in summary["point"].items()}
-    metrics["skipped"] = len(summary["skipped"])
-    for (measure, subject), estimate in run.estimates.items():
-        name = metric_name(measure, *subject)
-        metrics |= {name: estimate.value, f"{name}/low": estimate.low, f"{name}/high": estimate.high}
-    return {name: value for name, value in metrics.items() if value is not None}
-
-
-def metric_name(measure: str, *subject: str) -> str:
-    """The summary metric of an estimate."""
-    return "/".join([measure, *(part for part in subject if part not in ("", "none"))])
 
 
 # Tables --------------------------------------------------------------------------------------------------------------
@@ -185,11 +158,7 @@ def _image_table(point: Point):
 
     rows = point.runs[0].images
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    return wandb.Table(columns=columns, data=[[_finite(row.get(name)) for name in columns] for row in rows])
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return wandb.Table(columns=columns, data=[[finite(row.get(name)) for name in columns] for row in rows])
 
 
 def _face_table(point: Point):
@@ -215,7 +184,7 @@ def _long_table(runs: Sequence[Run]):
     import wandb
 
     rows = table(runs)
-    return wandb.Table(columns=list(rows[0]), data=[[_finite(value) for value in row.values()] for row in rows])
+    return wandb.Table(columns=list(rows[0]), data=[[finite(value) for value in row.values()] for row in rows])
 
 
 def _differences(points: Sequence[Point]) -> dict:
@@ -231,17 +200,6 @@ def _differences(points: Sequence[Point]) -> dict:
 
 
 # Pictures and files --------------------------------------------------------------------------------------------------
-
-
-def _job_figures(point: Point) -> dict:
-    drawn = {
-        f"spread/{measure.key}": figures.spread_figure(point, measure)
-        for measure in measures_of([point])
-        if measure.of == "faces"
-    }
-    if point.face_keys():
-        drawn["strip"] = figures.strip_figure([point], point.face_keys()[:4])
-    return drawn
 
 
 def _pictures(drawn: dict) -> dict:

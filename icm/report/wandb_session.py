@@ -4,13 +4,12 @@ import contextlib
 import hashlib
 import logging
 import os
-import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from icm.wandb_mode import default_mode
+from icm.wandb_mode import commit_settings, default_mode
 
 log = logging.getLogger(__name__)
 CONNECT_SECONDS = 30
@@ -41,13 +40,6 @@ def record(directory: Path, fill: Callable[[Any], None], commit: str | None = No
     except Exception as error:  # whatever W&B raises must not cost a finished measurement
         log.warning("Weights & Biases did not record %s: %s", directory, _without_key(error))
         return None
-
-
-def sync_command(directory: Path) -> str | None:
-    """What uploads the offline runs of a run or sweep folder; None where there is none."""
-    found = [pattern for pattern in ("wandb", "*/wandb") if any(directory.glob(f"{pattern}/offline-run-*"))]
-    folder = shlex.quote(str(directory))
-    return f"wandb sync {' '.join(f'{folder}/{pattern}/offline-run-*' for pattern in found)}" if found else None
 
 
 @contextlib.contextmanager
@@ -84,9 +76,7 @@ def _record(directory: Path, fill: Callable[[Any], None], commit: str | None, op
         silent=True,
         console="off",
         init_timeout=CONNECT_SECONDS,
-        disable_git=commit is None,
-        git_commit=commit,
-        git_remote_url="" if commit else None,
+        **commit_settings(commit),
         disable_code=True,
         disable_job_creation=True,
     )

@@ -13,14 +13,19 @@ def report_run(run: Run, directory: Path) -> None:
 
 
 def write_reports(runs: Sequence[Run], directory: Path, missing: Mapping[str, str] | None = None) -> list[Path]:
-    """Write table.csv, table.md and report.html into ``directory``, print the table, name each skipped image once.
+    """Write the tables and report.html into ``directory``, print the table, name each skipped image once.
 
-    ``missing``: the jobs of a sweep without a result, and why (`icm.jobs.missing`); the page lists them.
+    bd.csv is among them where two codecs can be compared over their curves. ``missing``: the jobs of a sweep without a
+    result, and why (`icm.jobs.missing`); the page lists them.
     """
+    from icm.report.bjontegaard import bd_entries, write_bd
     from icm.report.html import write_report
+    from icm.report.points import collect_points
     from icm.report.tables import print_table, write_table
 
-    written = [*write_table(runs, directory), write_report(runs, directory / "report.html", missing=missing)]
+    differences = bd_entries(collect_points(runs))
+    written = [*write_table(runs, directory), *([write_bd(differences, directory)] if differences else [])]
+    written.append(write_report(runs, directory / "report.html", missing=missing, differences=differences))
     print_table(runs)
     skipped = dict.fromkeys((entry["image"], entry["reason"]) for run in runs for entry in run.summary["skipped"])
     for image, reason in skipped:

@@ -113,13 +113,21 @@ class RunFolder:
             }
             atomic_write(self.origin, json.dumps(origin, indent=2) + "\n")
 
+    def read_config(self) -> dict:
+        """The resolved configuration that the run has now."""
+        return yaml.safe_load(self.config.read_text())
+
+    def read_origin(self) -> dict:
+        """The content of run.json: when the run began, and with what."""
+        return json.loads(self.origin.read_text())
+
     def init_from(self) -> dict | None:
         """What the run took over from a file of weights when it began."""
-        return json.loads(self.origin.read_text()).get("init_from")
+        return self.read_origin().get("init_from")
 
     def identity(self) -> str:
         """A W&B run id: the same whenever this run is resumed, another one for every other run."""
-        started = json.loads(self.origin.read_text())["started"]
+        started = self.read_origin()["started"]
         return hashlib.sha256(f"{self.directory.resolve()} {started}".encode()).hexdigest()[:12]
 
     def finish(self, summary: Mapping) -> None:

@@ -8,6 +8,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from icm.sweeps import failed_jobs, print_failures
+from icm.wandb_mode import print_where
 
 
 class SweepSummary(Callback):
@@ -21,6 +22,7 @@ class SweepSummary(Callback):
                 summary = json.loads(path.read_text())
                 figures = ", ".join(f"{name} {value:.4g}" for name, value in summary["validation"].items())
                 print(f"{summary['label']}: {path.parent / summary['checkpoint']} ({figures})")
+        print_where(directory)
         print_failures(directory, failed)
         if failed:
             sys.exit(1)

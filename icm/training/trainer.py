@@ -44,13 +44,20 @@ def build_trainer(
     from models.bitstreams import ValidationBitstreams
     from models.keep_checkpoints import BackgroundCheckpointIO, Checkpoints
     from models.last_step import LastStep
-    from models.monitoring import GradientCheck, MetricsFile, ValidationPictures
+    from models.monitoring import CheckpointCopies, GradientCheck, MetricsFile, Progress, ValidationPictures
     from models.requeue import Requeue
 
     curves = MetricsFile(folder.metrics, resume_step)
     checkpoints = Checkpoints(folder.directory, **cfg.checkpoints)
-    bitstreams = ValidationBitstreams(cfg.validation.bitstreams)
-    callbacks = [LastStep(cfg.trainer.max_steps), checkpoints, ValidationPictures(), bitstreams, Requeue(checkpoints)]
+    callbacks = [
+        LastStep(cfg.trainer.max_steps),
+        checkpoints,
+        Progress(),
+        ValidationPictures(),
+        ValidationBitstreams(cfg.validation.bitstreams),
+        CheckpointCopies(checkpoints),
+        Requeue(checkpoints),
+    ]
     if cfg.check_gradients:
         callbacks.append(GradientCheck())
     bar = RichProgressBar() if sys.stdout.isatty() else TQDMProgressBar(refresh_rate=10)

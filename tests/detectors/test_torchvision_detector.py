@@ -122,3 +122,36 @@ def test_other_weights_and_options_are_refused(random_weights, tmp_path):
         TorchvisionDetector("yolo")
     with pytest.raises(DetectorError, match=r"utility\.min_size=8"):
         TorchvisionDetector("fcos_resnet50_fpn", min_size=8)
+
+
+def test_two_tasks_of_a_whole_job_share_its_coded_pictures(random_weights, make_picture, tmp_path):
+    """Random weights find nonsense, and the same nonsense in the same picture: so what they find there is the truth."""
+    from icm.codecs import create
+    from icm.evaluation.cache import Cache
+    from icm.evaluation.detection import DetectionTask
+    from icm.evaluation.job import Job
+    from icm.evaluation.measures import Subject
+    from icm.faces.sources import FolderFaces
+    from icm.images import write_png
+
+    detector = TorchvisionDetector(FAST[0], weights=random_weights(FAST[0]), **SMALL)
+    (tmp_path / "pictures").mkdir()
+    write_png(tmp_path / "pictures" / "a.png", make_picture(32, 40))
+    annotations = [
+        {**one, "id": number, "image_id": 7, "iscrowd": 0, "area": one["bbox"][2] * one["bbox"][3]}
+        for number, one in enumerate(detector.predict(make_picture(32, 40)), start=1)
+    ]
+    categories = [{"id": number, "name": name} for number, name in COCO_CATEGORIES.items()]
+    images = [{"id": 7, "file_name": "a.png", "width": 40, "height": 32}]
+    truth = tmp_path / "instances.json"
+    truth.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    found = []
+    for codec in (create("none"), create("jpeg", quality=1)):
+        tasks = [DetectionTask(name, str(truth), detector) for name in ("detection", "segmentation")]
+        source = FolderFaces(tmp_path / "pictures")
+        run = Job(codec, source, tasks).run(Cache(tmp_path / "cache"), tmp_path / codec.name)
+        found.append([run.estimates[key, Subject(model=FAST[0])].value for key in ("ap50", "mask_ap50")])
+    assert found[0][0] == pytest.approx(1)
+    assert all(0 <= value <= 1 for value in (*found[0], *found[1]))
+    assert found[1][0] < 1
+    assert len([path for path in (tmp_path / "cache/bitstream").rglob("*") if path.is_file()]) == 2

@@ -45,7 +45,7 @@ def deliver(monkeypatch, content: bytes) -> None:
         path.write_bytes(content)
         return path
 
-    monkeypatch.setattr(weights, "download", download)
+    monkeypatch.setattr("icm.download.download", download)
 
 
 def test_a_fetched_file_is_held_against_the_digits_in_its_name(published, monkeypatch):

@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 
 from icm.codecs import create
+from icm.config import compose_job
 from icm.errors import UserError
 from icm.evaluation.cache import Cache
 from icm.evaluation.detection import DetectionTask
 from icm.evaluation.job import Job
 from icm.evaluation.measures import Subject
 from icm.faces.sources import SourceImage
+from icm.images import read_image
+from icm.metrics.resampling import image_weights
 from icm.parts import preflight
+from icm.report.tables import write_table
 
 BOX = (20, 20, 40, 40)
 
@@ -95,8 +99,41 @@ def test_no_detection_at_all_is_ap_zero(scene, tmp_path):
     assert measured(("jpeg",), scene, None, tmp_path).estimates["ap", Subject(model="oracle")].value == 0.0
 
 
+def test_images_are_drawn_by_name_as_rates_are(scene, tmp_path):
+    pictures, path = scene
+    content = json.loads(path.read_text())
+    for image, other in zip(content["images"], (9, 4), strict=True):  # the first by name is not the first by id
+        image["id"] = other
+    for box, other in zip(content["annotations"], (9, 4), strict=True):
+        box["image_id"] = other
+    path.write_text(json.dumps(content))
+    finder = Oracle([pictures["a/1.png"]], None)
+    task = DetectionTask("detection", str(path), finder)
+    run = Job(create("none"), Pictures(pictures), [task], seed=3).run(Cache(tmp_path / "cache"), tmp_path / "run")
+    replicates = np.array(json.loads((run.directory / "replicates.json").read_text())["ap|||oracle"])
+    # Found in a/1.png alone: all of a resample that draws nothing else, nothing of one without it.
+    drawn = image_weights(2, len(replicates), 3)
+    np.testing.assert_array_equal(replicates == 1, drawn[:, 0] == 2)
+    np.testing.assert_array_equal(replicates == 0, drawn[:, 0] == 0)
+
+
 def test_what_is_missing_is_said_before_the_start(scene, tmp_path):
     with pytest.raises(UserError, match=r"absent\.json: no such file"):
         preflight([DetectionTask("detection", str(tmp_path / "absent.json"), Oracle([], 0))])
+    with pytest.raises(UserError, match=r"task=people measures against annotations.*task\.people\.annotations=FILE"):
+        preflight(compose_job(task="people"))
     with pytest.raises(UserError, match="Oracle finds bbox only"):
         DetectionTask("segmentation", str(scene[1]), Oracle([], 0))
+
+
+def test_the_smoke_test_runs_offline_and_names_itself(shared_data, tmp_path):
+    (task,) = compose_job(task="people")
+    task = DetectionTask("people", str(shared_data / "instances_coco_all.json"), task.model)
+    name = "coco_scenes/000000143931.jpg"
+    picture = {name: read_image(shared_data / name)}
+    run = Job(create("none"), Pictures(picture), [task]).run(Cache(tmp_path / "cache"), tmp_path / "run")
+    found = run.estimates["people_ap50", Subject(model="hog")]
+    assert found.value > 0.3  # the one person is among the few windows it finds
+    assert run.images[0]["people_found"] > 0
+    (markdown,) = [path.read_text() for path in write_table([run], tmp_path) if path.suffix == ".md"]
+    assert "HOG people (smoke test)" in markdown

@@ -11,7 +11,7 @@ from icm.evaluation.job import Job
 from icm.evaluation.measures import Subject
 from icm.evaluation.pictures import PictureTask
 from icm.faces.sources import SourceImage
-from icm.parts import preflight
+from icm.parts import identity, preflight
 
 
 class Pictures:
@@ -94,3 +94,52 @@ def test_another_file_of_annotations_is_another_cell(annotations, make_picture):
     first = Job(create("none"), Pictures(make_picture), [PictureTask("edges", str(annotations))]).cell
     annotations.write_text(annotations.read_text().replace("120, 120", "120, 90"))
     assert first != Job(create("none"), Pictures(make_picture), [PictureTask("edges", str(annotations))]).cell
+
+
+@pytest.fixture
+def alexnet(tmp_path, monkeypatch):
+    """The function ``alexnet()``: puts random weights where LPIPS looks for AlexNet's; until then there are none."""
+    from icm.detectors import weights
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    published = weights.FILES["alexnet"]
+    monkeypatch.setitem(weights.FILES, "alexnet", weights.WeightFile(published.url, ""))
+
+    def write():
+        import torch
+        from torchvision.models import alexnet
+
+        with torch.device("meta"):
+            shapes = alexnet(weights=None).features.state_dict()
+        torch.manual_seed(0)
+        state = {f"features.{name}": torch.randn(value.shape) * 0.05 for name, value in shapes.items()}
+        path = weights.path_of("alexnet")
+        path.parent.mkdir(parents=True)
+        torch.save(state, path)
+
+    return write
+
+
+def test_without_its_weights_lpips_alone_is_left_out(annotations, make_picture, tmp_path, alexnet):
+    run = measured(create("jpeg"), [PictureTask("quality", str(annotations))], make_picture, tmp_path)
+    assert run.estimates["ms_ssim", Subject()].value > 0.5
+    assert ("lpips", Subject()) not in run.estimates
+    (note,) = run.summary["notes"]
+    assert "LPIPS is left out" in note
+    with pytest.raises(UserError, match="python -m icm download utility alexnet"):
+        preflight([PictureTask("quality", lpips=True)])
+    assert PictureTask("quality", lpips=False).notes == []
+
+
+def test_lpips_is_measured_where_its_weights_are_there(annotations, make_picture, tmp_path, alexnet):
+    without = PictureTask("quality", str(annotations))
+    alexnet()
+    task = PictureTask("quality", str(annotations), lpips=True)
+    preflight([task])
+    assert identity(task) != identity(without)
+    run = measured(create("jpeg", quality=5), [task], make_picture, tmp_path)
+    inside, outside, whole = (run.estimates[f"lpips{where}", Subject()].value for where in ("_inside", "_outside", ""))
+    assert min(inside, outside) < whole * 1.1
+    assert max(inside, outside) > whole * 0.9
+    same = PictureTask("quality", str(annotations))
+    assert measured(create("none"), [same], make_picture, tmp_path / "none").estimates["lpips", Subject()].value == 0

@@ -4,8 +4,11 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.interpolate import PchipInterpolator
 
-from icm.metrics.bjontegaard import Curve, bd_measure, bd_measure_at_equal, bd_rate, monotone_fit
+from icm.metrics.bjontegaard import Curve, bd_measure, bd_measure_at_equal, bd_rate, monotone_fit, pchip_area
 from icm.metrics.resampling import image_weights, percentile_interval, resampled_means
 
 # Name -> rates and PSNR of the anchor, those of the test, BD-rate in % and BD-PSNR in dB of the package bjontegaard
@@ -45,6 +48,19 @@ def test_published_examples(example):
     anchor, test, (rate, psnr) = PUBLISHED[example]
     assert 100 * bd_rate(curve(anchor), curve(test)).value == pytest.approx(rate, abs=1e-9)
     assert bd_measure(curve(anchor), curve(test)).value == pytest.approx(psnr, abs=1e-9)
+
+
+@given(
+    steps=st.lists(st.floats(0.01, 5), min_size=1, max_size=8),
+    values=st.lists(st.integers(-50, 50), min_size=9, max_size=9),
+    limits=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_the_area_is_that_of_scipys_interpolant(steps, values, limits):
+    x = np.cumsum([0.0, *steps])
+    y = np.array(values[: len(x)], float)
+    low, high = np.sort(limits) * x[-1]
+    expected = PchipInterpolator(x, y).integrate(low, high)
+    assert pchip_area(x, y, low, high) == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
 def test_the_package_bjontegaard_says_the_same(rng):

@@ -95,6 +95,14 @@ def test_lpips_is_the_published_formula(tmp_path, pair):
     assert distance > 0.001
     assert lpips(*pair, network) == pytest.approx(distance, rel=1e-4)
     assert lpips(pair[0], pair[0], network) == 0
+    # Where alone the pictures differ, and nowhere near it.
+    half = pair[0].copy()
+    half[:, :60] = pair[1][:, :60]
+    left, right = np.zeros((2, 176, 192), np.uint8)
+    left[:, :60], right[:, -20:] = 1, 255
+    assert lpips(pair[0], half, network, left) > 10 * lpips(pair[0], half, network, right)
+    assert lpips(*pair, network, np.ones_like(left)) == pytest.approx(distance, rel=0.05)
+    assert lpips(*pair, network, left * 0) is None
     assert lpips(pair[0][:31], pair[1][:31], network) is None
 
 

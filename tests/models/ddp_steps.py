@@ -1,9 +1,12 @@
-"""Ten optimizer steps on random images in ``devices`` CPU processes; run as a script by test_lightning.py.
+"""Ten optimizer steps on random images in some CPU processes; run as a script by test_lightning.py.
 
-python ddp_steps.py OUTPUT DEVICES BATCH: saves the network's state and, from every process, random numbers as its
-quantisation noise would draw them. The noise itself is off, so that steps can be compared.
+python ddp_steps.py OUTPUT BATCH: saves the network's state and, from each of two processes, random numbers as its
+quantisation noise would draw them. The noise itself is off, so that steps can be compared. The processes are forked
+once everything is imported, and find each other as under torchrun.
 """
 
+import os
+import socket
 import sys
 from pathlib import Path
 
@@ -68,6 +71,13 @@ def steps(output: str | Path, devices: int, batch: int) -> dict:
     return result
 
 
+def work(rank: int, port: str) -> None:
+    os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    steps(sys.argv[1], 2, int(sys.argv[2]))
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    steps(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        free = str(server.getsockname()[1])
+    torch.multiprocessing.start_processes(work, (free,), nprocs=2, start_method="fork")

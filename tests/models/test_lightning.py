@@ -2,13 +2,16 @@
 
 import csv
 import importlib.util
+import json
 import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from datamodules.coco import CocoEdges
@@ -18,12 +21,13 @@ from icm.masks.annotations import AnnotationMasks
 from models.hyperprior import Hyperprior
 from models.keep_checkpoints import Checkpoints
 from models.lightning import CodecTraining
-from models.monitoring import GradientCheck, MetricsFile
+from models.monitoring import GradientCheck, MetricsFile, Progress
 from models.objective import RateDistortion, masked_psnr, selectivity
 from tests.models.fitting import Spy, batches, fit, training
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SCRIPT = Path(__file__).with_name("ddp_steps.py")
+LOOP = Path(__file__).resolve().parents[1] / "data" / "published_loop.json"
 
 
 def test_quantiles_have_a_group_of_their_own_and_each_loss_reaches_its_group_alone():
@@ -64,6 +68,50 @@ def test_clipping_by_value_is_by_value():
     assert (weight.min(), weight.max()) == (-0.5, 0.5)
     assert weight.abs().median() == 0.5
     assert module.network.entropy_bottleneck.quantiles.grad.max() == 10
+
+
+def weights_by_formula(network: torch.nn.Module) -> None:
+    """Weights that hang on names and shapes alone."""
+    state = network.state_dict()
+    rng = np.random.RandomState(3)
+    for name, value in sorted(state.items()):
+        if name.startswith(("g_a.", "g_s.", "h_a.", "h_s.")) and name.endswith(".weight") and value.ndim == 4:
+            scale = 0.5 / math.prod(value.shape[1:]) ** 0.5 * (20 if name in ("g_a.6.weight", "h_a.4.weight") else 1)
+            state[name] = torch.from_numpy((rng.standard_normal(tuple(value.shape)) * scale).astype(np.float32))
+    rng = np.random.RandomState(4)
+    for name, value in sorted(state.items()):
+        if name.startswith("entropy_bottleneck.biases"):
+            state[name] = torch.from_numpy(rng.uniform(-0.5, 0.5, tuple(value.shape)).astype(np.float32))
+    network.load_state_dict(state)
+
+
+def batch_by_formula(step: int) -> dict:
+    rng = np.random.RandomState(100 + step)
+    coarse = torch.from_numpy(rng.uniform(0, 1, (2, 3, 8, 8)).astype(np.float32))
+    image = torch.nn.functional.interpolate(coarse, size=(64, 64), mode="bilinear", align_corners=False)
+    mask = torch.from_numpy((rng.uniform(0, 1, (2, 1, 64, 64)) < 0.2).astype(np.float32))
+    return {"image": image, "mask": mask, "name": ["a", "b"]}
+
+
+def test_steps_are_those_of_the_published_loop(tmp_path):
+    """Recorded from CompressAI's own MeanScaleHyperprior under SA-ICM's and LIC-TCM's loop: two Adams, the masked loss,
+    the gradient's norm clipped at 1, the auxiliary loss in a backward pass of its own; noise of the same seed. (That
+    loop takes the auxiliary loss after the network's step, this one before it: the quantiles hardly notice.)"""
+    record = json.loads(LOOP.read_text())
+    module = training()
+    weights_by_formula(module.network)
+    curves = MetricsFile(tmp_path / "metrics.csv")
+    curves.begin()
+    steps = [batch_by_formula(step) for step in range(len(record["steps"]))]
+    fit(module, steps, logger=curves, gradient_clip_val=1.0)
+    rows = [row for row in csv.DictReader((tmp_path / "metrics.csv").open()) if row["train/loss"]]
+    assert len(rows) == len(record["steps"])
+    for row, expected in zip(rows, record["steps"], strict=True):
+        for name, value in expected.items():
+            assert float(row[f"train/{name}"]) == pytest.approx(value, rel=1e-3), name
+    parameters = dict(module.network.named_parameters())
+    for name, norm in record["norms"].items():
+        assert parameters[name].detach().norm().item() == pytest.approx(norm, rel=1e-4), name
 
 
 def test_learning_rate_falls_at_milestones_in_epochs_also_after_a_restart(tmp_path):
@@ -171,6 +219,29 @@ def test_curves_are_a_row_per_step_and_a_resumed_run_drops_what_came_after_its_c
     assert list(csv.DictReader(path.open())) == []
 
 
+def test_progress_logs_the_gradient_before_it_is_clipped_and_the_speed():
+    module, norms = training(), []
+
+    class Norms(pl.Callback):
+        def on_after_backward(self, trainer, module):
+            gradients = [p.grad for name, p in module.network.named_parameters() if not name.endswith("quantiles")]
+            norms.append(math.sqrt(sum(float(g.double().square().sum()) for g in gradients if g is not None)))
+
+    trainer = fit(module, batches(3), callbacks=[Norms(), Progress()], gradient_clip_val=1e-3)
+    assert float(trainer.callback_metrics["train/gradient_norm"]) == pytest.approx(norms[-1], rel=1e-4)
+    assert norms[-1] > 1e-3
+    assert 0 < float(trainer.callback_metrics["train/images_per_second"]) < 1e4
+
+
+def test_the_terms_of_the_rate_and_what_masks_cover_are_logged():
+    module = training()
+    trainer = fit(module, [{**batch, "mask": batch["mask"] * 0} for batch in batches(1)])
+    found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    assert found["train/bpp_y"] + found["train/bpp_z"] == pytest.approx(found["train/bpp"], rel=1e-5)
+    assert found["train/mask_coverage"] == 0
+    assert "train/gate_coverage" not in found
+
+
 def test_gradient_check_names_a_parameter_that_is_not_used():
     module = training()
     fit(module, batches(1), callbacks=[GradientCheck()])
@@ -181,7 +252,7 @@ def test_gradient_check_names_a_parameter_that_is_not_used():
 
 
 def test_two_processes_take_the_steps_of_one_with_the_joined_batch(tmp_path):
-    command = [sys.executable, str(SCRIPT), str(tmp_path / "two.pt"), "2", "2"]
+    command = [sys.executable, str(SCRIPT), str(tmp_path / "two.pt"), "2"]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=250, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
@@ -199,7 +270,6 @@ def test_two_processes_take_the_steps_of_one_with_the_joined_batch(tmp_path):
     assert not torch.equal(first, second)
 
 
-@pytest.mark.timeout(900)  # a minute on two idle cores
 def test_edge_objective_spends_its_bits_inside_the_mask(tmp_path):
     data = CocoEdges(
         str(make_demo(tmp_path / "demo", {"train2017": 1, "val2017": 8})),
@@ -209,17 +279,17 @@ def test_edge_objective_spends_its_bits_inside_the_mask(tmp_path):
         workers=0,
     )
     data.setup()
-    samples = sorted((data.val_set[i] for i in range(8)), key=lambda sample: -float(sample["mask"].mean()))[:4]
+    samples = sorted((data.val_set[i] for i in range(8)), key=lambda sample: -float(sample["mask"].mean()))[:2]
     batch = {name: torch.stack([sample[name] for sample in samples]) for name in ("image", "mask")}
     x, mask = batch["image"], batch["mask"]
 
     def overfit(region: str, lmbda: float) -> tuple[float, float]:
-        """bpp and selectivity after 150 steps on the four images."""
+        """bpp and selectivity after 120 steps on the two images."""
         torch.manual_seed(0)
         module = CodecTraining(
-            Hyperprior(32, 48), RateDistortion(lmbda, region), lr=2e-3, aux_lr=1e-3, milestones=[1]
+            Hyperprior(24, 32), RateDistortion(lmbda, region), lr=3e-3, aux_lr=1e-3, milestones=[1]
         )  # fmt: skip
-        fit(module, [batch] * 75, max_epochs=2, gradient_clip_val=1.0)
+        fit(module, [batch] * 60, max_epochs=2, gradient_clip_val=1.0)
         module.eval()
         with torch.no_grad():
             output = module.network(x)

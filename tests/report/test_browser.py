@@ -54,6 +54,7 @@ found.labels = dots("plot-privacy").map((dot) => dot.getAttribute("aria-label"))
 found.front = dots("plot-both").filter((dot) => dot.classList.contains("front")).map((dot) => dot.dataset.p);
 const dot = dots("plot-privacy")[2];
 dot.dispatchEvent(new Event("pointerenter"));
+found.at = [...document.querySelectorAll("#answer #plot-privacy .at, #plots .at")].length;
 found.tip = [text($("tip")), dots("plot-utility").filter((d) => d.classList.contains("on")).map((d) => d.dataset.p)];
 dot.dispatchEvent(new Event("pointerleave"));
 found.tipHidden = $("tip").hidden;
@@ -198,6 +199,10 @@ def test_dots_say_what_they_are_and_lead_to_faces(found, points):
     assert found["unpicked"] is True
 
 
+def test_the_rate_of_the_answer_stands_in_both_plots_over_rate(found):
+    assert found["at"] == 2
+
+
 def test_the_front_is_the_one_python_draws(found, points):
     measures = {measure.key: measure for measure in measures_of(points)}
     privacy = measures["calibrated_similarity"], Subject("dlib", "none")
@@ -227,7 +232,7 @@ def test_headings_sort(found):
 
 def test_downloads_hold_what_the_files_hold(found, sweep):
     rows = table(load_runs(sweep))
-    whole, cosine, calibrated, differences, images = found["files"]
+    whole, cosine, calibrated, differences, bjontegaard, images = found["files"]
     assert whole == rows_to_csv(rows[0], rows)
     heading, first, *_ = (line.split(",") for line in cosine.splitlines())
     assert heading == ["Codec", "bpp", "bpp total", '"PSNR', ' dB"', '"PSNR', ' dB low"', '"PSNR', ' dB high"',
@@ -235,6 +240,7 @@ def test_downloads_hold_what_the_files_hold(found, sweep):
     assert first[:3] == ["No codec", "24.000000", "24.050000"]
     assert calibrated.count("\n") == cosine.count("\n") == 9
     assert "-0.235" in differences
+    assert "BD" in bjontegaard.splitlines()[0] or bjontegaard.count("\n")
     assert images.startswith("Image,size,faces,VVC QP 32,VVC QP 32 psnr,")
 
 
@@ -255,6 +261,8 @@ def test_nothing_sticks_out_of_a_telephone(sweep, tmp_path):
       results.textContent = JSON.stringify({{
         page: inner.documentElement.scrollWidth - inner.documentElement.clientWidth,
         cells: [...ranking.querySelectorAll("td")].filter(wide).length,
+        controls: [...inner.querySelectorAll("#question select, #question input")].filter(wide).length,
+        broken: inner.querySelector("#ranking .best").getClientRects().length - 1,
         similarity: [...inner.querySelectorAll("#table-cosine_similarity tr > :nth-child(4)")].filter(wide).length,
       }});
       document.body.append(results);
@@ -262,7 +270,7 @@ def test_nothing_sticks_out_of_a_telephone(sweep, tmp_path):
     document.body.append(frame);
     """
     document, console = browse("<body></body>", tmp_path, script)
-    assert results_in(document) == {"page": 0, "cells": 0, "similarity": 0}
+    assert results_in(document) == {"page": 0, "cells": 0, "controls": 0, "broken": 0, "similarity": 0}
     assert console == []
 
 

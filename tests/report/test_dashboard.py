@@ -4,7 +4,9 @@ import pytest
 
 from icm.__main__ import main
 from icm.report.dashboard import workspace
+from icm.report.figures import series_colors
 from icm.report.points import collect_points
+from icm.report.wandb_session import run_id
 
 
 def test_without_the_package_its_name_is_said(sweep_directory, monkeypatch, capsys):
@@ -29,8 +31,16 @@ def test_the_workspace_lays_out_a_review(runs):
         "calibrated_similarity/arcface",
     ]  # fmt: skip
     assert all(panel.x.name == "bpp" for panel in scatter)
-    # What would be sent: only the runs of this sweep.
-    assert "demo" in found._to_model().model_dump_json()
+    # What would be sent: only the runs of this sweep, each a dot of its own in the colour of its codec.
+    sent = found._to_model().spec.section
+    (runset,) = sent.run_sets
+    (only,) = runset.filters["filters"]
+    assert (only["key"], only["op"], only["value"]) == ({"section": "run", "name": "group"}, "=", "demo")
+    assert runset.grouping == []
+    colors = series_colors(collect_points(runs))
+    drawn = [sent.custom_run_colors[run_id(run.directory)] for run in runs]
+    assert drawn == [colors[run.summary["series"]] for run in runs]
+    assert len(set(drawn)) == 3
 
 
 def test_who_is_not_logged_in_is_told_what_to_do(sweep_directory, monkeypatch, capsys):

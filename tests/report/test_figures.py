@@ -7,7 +7,7 @@ from PIL import Image
 
 from icm.evaluation.measures import Subject, of_task
 from icm.evaluation.results import load_run, load_runs
-from icm.report import figures
+from icm.report import figures, paper
 from icm.report.equal_rate import pareto_front
 from icm.report.labels import overlaps
 from icm.report.points import collect_points
@@ -54,12 +54,14 @@ def crowded(synthetic, tmp_path_factory):
         "a network, preset veryslow, trained on a long-named set",
     ]
     codecs = ["vvc", "jpeg", "sa_icm", "sa_icm", "av1", "other"]
+    titles = {name: f"{name}, classifier trained on coded faces" for name in ("dlib", "arcface", "sface")}
     for job in range(24):
         curve, step = job % 6, job // 6
         scores = {"dlib": [0.95 - 0.1 * step - 0.015 * curve + n / 100 for n in range(4)],
+                  "sface": [0.97 - 0.1 * step - 0.015 * curve + n / 100 for n in range(4)],
                   "arcface": [0.9 - 0.1 * step - 0.015 * curve + n / 100 for n in range(4)]}  # fmt: skip
         synthetic.write(folder / str(job), codecs[curve], {"qp": 30 + step}, 0.4 * 0.75**step + curve / 90, 34.0 - step,
-                        scores, series=series[curve], crops=False)  # fmt: skip
+                        scores, series=series[curve], crops=False, titles=titles)  # fmt: skip
     return collect_points(load_runs(folder))
 
 
@@ -127,6 +129,18 @@ def test_recognition_curves_are_drawn_for_the_points_that_have_them(synthetic, t
     assert list(det.axes[0].lines[0].get_xdata()) == [0.01, 1]
     assert list(cmc.axes[0].lines[0].get_ydata()) == [0.5, 1]
     assert {text.get_text() for text in genuine.legends[0].get_texts()} == {"genuine", "impostor"}
+
+
+def test_recognition_without_any_error_has_no_det_curve_and_a_cmc_curve_all_the_same(synthetic, tmp_path):
+    curves = [{"kind": "det", "embedder": "dlib", "attack": "none", "x": [0.0, 0.5, 1], "y": [0.5, 0, 0]},
+              {"kind": "cmc", "embedder": "dlib", "attack": "none", "x": [1, 2], "y": [1, 1]}]  # fmt: skip
+    run = load_run(synthetic.write(tmp_path / "run"))
+    (run.directory / "curves.json").write_text(json.dumps(curves), encoding="utf-8")
+    written = {path.name for path in paper.write_figures([run], tmp_path / "figures")}
+    assert "cmc_dlib.pdf" in written
+    assert "det_dlib.pdf" not in written
+    cmc = figures.recognition_figure(collect_points([run]), "cmc", DLIB)
+    assert cmc.axes[0].get_ylim()[0] == 0
 
 
 def test_svg_is_the_same_every_time(points):

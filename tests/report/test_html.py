@@ -13,6 +13,7 @@ from icm.evaluation.results import ResultsError, crop_name, load_run, load_runs
 from icm.report import gallery
 from icm.report.html import STATIC_FACES, render, write_report
 from icm.report.points import collect_points
+from icm.report.tables import MINUS, shown
 
 HOSTILE = "<script>alert('é')</script> \"&.png"
 
@@ -107,15 +108,43 @@ def test_the_page_is_whole_without_its_script(page):
     assert {"original face", "face coded by VVC QP 32", "calibrated similarity (Dlib) against rate"} <= set(labels)
 
 
-def test_numbers_are_those_of_the_table(page, sweep_directory):
-    rows = list(csv.DictReader(io.StringIO(data_of(page)["table"])))
+CELL = re.compile(r"<td((?: data-\w+=\"[^\"]*\")+)>(.*?)</td>")
+NUMBER = re.compile(r"-?\d+\.\d+")
+
+
+def test_every_number_of_the_page_is_that_of_the_table_in_its_row(page, text, runs):
+    """Cell by cell: what is sorted and downloaded is table.csv's, what is read is that rounded, what the script draws
+    is the number behind it."""
+    data, points = data_of(page), collect_points(runs)
+    rows = {(row["label"], row["embedder"]): row for row in csv.DictReader(io.StringIO(data["table"]))}
     assert len(rows) == 14
-    cells = [value for tag, name, value in page.attributes if (tag, name) == ("td", "data-v")]
-    for row in rows:
-        for column in ("bpp", "cosine_similarity", "calibrated_similarity"):
-            assert row[column] in cells
-    lows = [value for tag, name, value in page.attributes if (tag, name) == ("td", "data-low")]
-    assert all(row["calibrated_ci95_low"] in lows for row in rows)
+    compared = 0
+    for measure, subjects in shown(points).items():
+        table = text.partition(f'id="table-{measure.key}"')[2].partition("</table>")[0]
+        drawn = data["estimates"][[found["key"] for found in data["measures"]].index(measure.key)]
+        lines = re.findall(r'<tr data-series="\d+" data-p="(\d+)".*?</tr>', table)
+        assert sorted(map(int, lines)) == list(range(len(points)))
+        for index, line in re.findall(r'<tr data-series="\d+" data-p="(\d+)"[^>]*>(.*?)</tr>', table, re.DOTALL):
+            point = points[int(index)]
+            (bpp, *_), *cells = [CELL.fullmatch(cell).groups() for cell in re.findall("<td data-v.*?</td>", line)]
+            columns = cells[-len(subjects) :]
+            for subject, (attributes, seen) in zip(subjects, columns, strict=True):
+                row = rows[point.label(), subject.embedder]
+                expected = [row[name] for name in measure.columns]
+                assert dict(re.findall(r'data-(\w+)="(.*?)"', attributes)) == dict(
+                    zip(("v", "low", "high"), expected, strict=True)
+                )
+                read = [f"{float(value):.{measure.digits}f}" for value in expected]
+                assert NUMBER.findall(seen.replace(MINUS, "-")) == read
+                script = drawn[
+                    data["subjects"].index(
+                        next(found for found in data["subjects"] if found["embedder"] == subject.embedder)
+                    )
+                ][int(index)]
+                assert [f"{value:.6f}" for value in script] == expected
+                assert f'data-v="{row["bpp"]}" data-total="{row["bpp_total"]}"' in bpp
+                compared += 1
+    assert compared == 2 * 14
 
 
 def test_hostile_names_are_text(synthetic, tmp_path):

@@ -4,6 +4,7 @@ from icm.evaluation.measures import Subject, of_task
 from icm.evaluation.results import load_run
 from icm.report.comparisons import compare
 from icm.report.points import collect_points, measures_of, series_of, subject_title, subjects_of
+from icm.report.tables import table
 
 CALIBRATED = of_task("faces")[1]
 DLIB, ARCFACE = Subject("dlib", "none"), Subject("arcface", "none")
@@ -70,6 +71,25 @@ def test_codecs_name_their_own_curves(synthetic, tmp_path):
 def test_sources_are_told_apart(synthetic, tmp_path):
     points = collect_points(load(synthetic, tmp_path, {"source": "demo"}, {"source": "coco15", "bpp": 0.4}))
     assert [point.title for point in points] == ["VVC QP 37 (demo)", "VVC QP 37 (coco15)"]
+
+
+def test_the_settings_of_a_source_are_named_where_its_name_does_not_tell(synthetic, tmp_path):
+    def folder(path):
+        return {"source": "folder", "data": path, "parts": [
+            {"name": "vvc", "parameters": {}, "version": ""},
+            {"name": "folder", "parameters": {"path": path}, "version": ""}]}  # fmt: skip
+
+    jobs = [{"source": "demo"}, {**folder("/a"), "bpp": 0.4}]
+    assert [point.title for point in collect_points(load(synthetic, tmp_path, *jobs))] == [
+        "VVC QP 37 (demo)", "VVC QP 37 (folder)",
+    ]  # fmt: skip
+    jobs.append({**folder("/b"), "bpp": 0.2})
+    runs = load(synthetic, tmp_path, *jobs)
+    titles = ["VVC QP 37 (demo)", "VVC QP 37 (folder, source.path /a)", "VVC QP 37 (folder, source.path /b)"]
+    assert [point.title for point in collect_points(runs)] == titles
+    # In table.csv too, which alone would have three rows of one label.
+    assert [row["title"] for row in table(runs)] == titles
+    assert "title" not in table(runs[:1])[0]
 
 
 def test_checkpoints_of_one_name_are_told_apart_on_every_row(synthetic, tmp_path):

@@ -1,4 +1,7 @@
 import csv
+import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ from icm.evaluation.results import load_run, load_runs
 from icm.jobs import SLURM, Started, write_jobs
 from icm.report.paper import write_figures, write_latex
 
+LATEX = next(filter(None, map(shutil.which, ("pdflatex", "tectonic"))), None)
 MEASURES = ("cosine_similarity", "calibrated_similarity")
 
 
@@ -83,7 +87,7 @@ def test_a_column_has_a_figure_a_recogniser_and_a_page_one_a_measure(three, monk
 
 def test_latex_has_the_differences_at_equal_rate(three):
     names = [path.name for path in write_latex(load_runs(three), three)]
-    assert names == [f"{kind}_{measure}.tex" for measure in MEASURES for kind in ("table", "differences")]
+    assert names == [*(f"{kind}_{measure}.tex" for measure in MEASURES for kind in ("table", "differences"))]
     assert "JPEG & VVC & 0.250 & $-$0.1" in (three / names[1]).read_text(encoding="utf-8")
 
 
@@ -92,9 +96,63 @@ def test_latex_tables_have_intervals_and_escape_names(synthetic, tmp_path):
     synthetic.write(tmp_path / "other", source="c", scores={"dlib": [0.5, 0.6, 0.7, 0.9]})
     write_latex([load_run(tmp_path), load_run(tmp_path / "other")], tmp_path)
     text = (tmp_path / "table_cosine_similarity.tex").read_text(encoding="utf-8")
-    assert r"VVC QP 37 (a\_b \& 50\% \{x\}\textbackslash{}) & 0.300 & 30.00 & 0.675 [0.550, 0.900] \\" in text
+    assert r"{}VVC QP 37 (a\_b \& 50\% \{x\}\textbackslash{}) & 0.300 & 30.00 & 0.675 [0.550, 0.900] \\" in text
     assert text.count("rule") == 3
     assert text.count("{") == text.count("}")
+
+
+HOSTILE = [
+    "a_b & 50% {x}\\",
+    "[1] $5 #2 ^~<|>",
+    'caf\N{LATIN SMALL LETTER E WITH ACUTE} \N{HIRAGANA LETTER A} "q" \u2212 \u2013',
+]
+
+
+@pytest.fixture(scope="module")
+def tables(synthetic, tmp_path_factory):
+    """LaTeX tables of few and of many columns, with every character that LaTeX has a use for in their names."""
+    folder = tmp_path_factory.mktemp("latex")
+    names = [f"network_{n} & co" for n in range(9)]
+    for job, series in enumerate(HOSTILE):
+        for step in range(2):
+            values = [0.9 - job / 10 - step / 5 + n / 100 for n in range(4)]
+            scores = {"few": {"dlib": values}, "many": dict.fromkeys(names, values)}
+            for width, own in scores.items():
+                titles = {name: f"{name}, on coded faces" for name in own}
+                synthetic.write(folder / width / str(2 * job + step), f"codec{job}", {"qp": step}, 0.3 - step / 10,
+                                scores=own, series=series, titles=titles, crops=False)  # fmt: skip
+    return [path for width in ("few", "many") for path in write_latex(load_runs(folder / width), folder / width)]
+
+
+def test_every_row_of_a_latex_table_has_its_columns_and_every_group_its_end(tables):
+    assert len(tables) == 10
+    for path in tables:
+        text = path.read_text(encoding="utf-8")
+        assert re.findall(r"\\(begin|end)\{(\w+)\*?\}", text) == [
+            ("begin", "table"), ("begin", "tabular"), ("end", "tabular"), ("end", "table"),
+        ]  # fmt: skip
+        bare = re.sub(r"\\\\|\\[{}]", "", text)
+        assert bare.count("{") == bare.count("}")
+        (columns,) = re.findall(r"tabular\}\{(l r*|lr*)\}", text)
+        rows = [line for line in text.splitlines() if line.endswith(r" \\")]
+        assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns)}
+        assert not re.search(r"(?<!\\)[%#_]", text.partition("\n")[2].replace("{!}{%", ""))
+        assert text.isascii() or set(re.findall(r"[^\x00-\x7f]", text)) == {"\N{LATIN SMALL LETTER E WITH ACUTE}"}
+
+
+@pytest.mark.skipif(LATEX is None, reason="no LaTeX here: apt-get install texlive-latex-recommended to set the tables")
+def test_latex_sets_the_tables_within_the_width_of_the_text(tables, tmp_path):
+    inputs = "".join(rf"\input{{{path}}}" for path in tables)
+    (tmp_path / "paper.tex").write_text(
+        rf"\documentclass[twocolumn]{{article}}\usepackage{{booktabs,graphicx}}\begin{{document}}{inputs}\end{{document}}",
+        encoding="utf-8",
+    )
+    command = [LATEX, "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=100)
+    log = (tmp_path / "paper.log").read_text(encoding="latin-1")
+    assert done.returncode == 0, log[-1500:]
+    assert "Overfull" not in log
+    assert "Missing character" not in log
 
 
 @pytest.mark.parametrize(

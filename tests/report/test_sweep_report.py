@@ -66,7 +66,7 @@ def test_finished_sweep_has_table_and_report(sweep, tmp_path):
 
 def test_a_sweep_is_mirrored_as_its_logger_says(sweep, tmp_path):
     with open(tmp_path / "app.yaml", "a", encoding="utf-8") as file:
-        file.write("logger: {name: wandb, project: icm, entity: null}\n")
+        file.write("logger: {evaluate: {wandb: {project: icm, entity: null}}}\n")
     result = sweep("32,40")
     assert result.returncode == 0, result.stderr
     folder = tmp_path / "sweep"

@@ -4,7 +4,7 @@ import pytest
 
 from icm.evaluation.results import load_run, load_runs
 from icm.report.points import collect_points
-from icm.report.tables import table, to_markdown, to_text, write_table
+from icm.report.tables import joint_table, table, to_markdown, to_text, write_table
 
 COLUMNS = (
     "codec", "label", "qp", "quality", "images", "faces", "bpp", "bpp_total", "psnr", "embedder",
@@ -69,3 +69,23 @@ def test_hostile_names_stay_in_their_cell(synthetic, tmp_path):
     synthetic.write(tmp_path / "1", source="c", bpp=0.2)
     markdown = to_markdown(collect_points(load_runs(tmp_path)))
     assert "VVC QP 37 (a&#124;&lt;b>)" in markdown
+
+
+def test_sets_of_pictures_measured_apart_stand_in_one_row_a_codec(synthetic, tmp_path):
+    for job, (qp, bpp) in enumerate(((32, 0.5), (37, 0.25))):
+        synthetic.write(tmp_path / f"{job}", "vvc", {"qp": qp}, bpp, scores={"dlib": [0.9] * 4, "arcface": [0.8] * 4})
+        names = {"measure": "ap", "model": "rcnn"}
+        found = {"value": 0.4 - job / 10, "low": 0.1, "high": 0.5, "n": 9, "units": 9}
+        synthetic.write(
+            tmp_path / f"{job + 2}", "vvc", {"qp": qp}, bpp + 0.1, estimates=[{**names, **found}], source="coco",
+            data="other", tasks=["detection"], titles={"rcnn": "R-CNN"}, scores={}, faces=[],
+        )  # fmt: skip
+    points = collect_points(load_runs(tmp_path))
+    heading, rows = joint_table(points)
+    assert heading == ["Codec", "bpp, demo", "cosine similarity, Dlib", "cosine similarity, ArcFace", "bpp, coco",
+                       "box AP, R-CNN"]  # fmt: skip
+    assert [row[0] for row in rows] == ["VVC QP 32", "VVC QP 37"]
+    assert [(row[1], row[4], row[5]) for row in rows] == [
+        ("0.500", "0.600", "0.400 [0.100, 0.500]"), ("0.250", "0.350", "0.300 [0.100, 0.500]")]  # fmt: skip
+    assert "| VVC QP 37 | 0.250 |" in to_markdown(points)
+    assert joint_table(collect_points(load_runs(tmp_path)[:2])) is None

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import subprocess
@@ -10,8 +11,9 @@ from wandb.sdk.lib.wbauth import wbnetrc
 
 from icm.report import wandb as mirror
 from icm.report.wandb_session import run_id
-from icm.wandb_mode import default_mode
+from icm.wandb_mode import checkpoint_artifact, default_mode
 
+SHA256 = hashlib.sha256(b"weights").hexdigest()
 ROOT = Path(__file__).resolve().parents[2]
 # Refuses every connection but those of W&B's own local service, and says so on the way out.
 OFFLINE_RUN = """
@@ -27,10 +29,11 @@ def guarded(self, address):
 socket.socket.connect = guarded
 from icm.evaluation.results import load_run, load_runs
 from icm.report.wandb import log_run, log_sweep, print_where
+config = {"codec": {"name": "vvc", "checkpoint": str(Path(sys.argv[1]) / "best.ckpt")}}
 from icm.report.write import write_reports
 sweep = Path(sys.argv[1])
 for _ in range(2):
-    print(log_run(load_run(sweep / "0"), {"codec": {"name": "vvc"}}, project="icm", group="sweep"))
+    print(log_run(load_run(sweep / "0"), config, project="icm", group="sweep"))
 runs = load_runs(sweep)
 sys.stdout, kept = sys.stderr, sys.stdout
 write_reports(runs, sweep)
@@ -81,8 +84,10 @@ def offline(synthetic, tmp_path_factory):
     sweep = tmp_path_factory.mktemp("a sweep")
     home = tmp_path_factory.mktemp("home")
     skipped = [{"image": "x", "reason": "damaged"}]
-    checkpoint = {"parameters": {"rate": "mid", "checkpoint_sha256": "f" * 64}}
+    (sweep / "best.ckpt").write_bytes(b"weights")
+    checkpoint = {"parameters": {"rate": "mid", "checkpoint_sha256": SHA256}}
     synthetic.write(sweep / "0", skipped=skipped, **checkpoint)
+    (sweep / "0" / "timings.json").write_text('{"choosing": 1.5, "coding": 20.25}', encoding="utf-8")
     images = sweep / "0" / "images.csv"
     images.write_text(images.read_text(encoding="utf-8").replace("30.000000", "inf", 1), encoding="utf-8")
     synthetic.write(sweep / "1", point={"qp": 40}, bpp=0.2, scores={"dlib": [0.5] * 4})
@@ -91,10 +96,25 @@ def offline(synthetic, tmp_path_factory):
     return sweep, home, result.stdout.splitlines()
 
 
-def record_of(directory):
-    identity = run_id(directory)
-    (path,) = (directory / "wandb").glob(f"offline-run-*-{identity}/run-{identity}.wandb")
-    return path.read_bytes(), path.parent
+@pytest.fixture
+def record_of(wandb_records):
+    """The records of the offline run of a folder, by kind, and where its files are."""
+
+    def read(directory):
+        identity = run_id(directory)
+        (folder,) = (directory / "wandb").glob(f"offline-run-*-{identity}")
+        found = {}
+        for record in wandb_records(directory / "wandb", identity):
+            kind = record.WhichOneof("record_type")
+            found.setdefault(kind, []).append(getattr(record, kind))
+        return found, folder
+
+    return read
+
+
+def summary_of(records):
+    items = [item for record in records["summary"] for item in record.update]
+    return {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
 
 
 def table_of(folder, name):
@@ -110,14 +130,21 @@ def test_nothing_leaves_the_machine_or_the_folder(offline):
     assert printed[-2] == f"W&B: recorded offline in {sweep}; upload with: {command}"
 
 
-def test_a_job_is_a_run_with_everything_to_review_it(offline):
+def test_a_job_is_a_run_with_everything_to_review_it(offline, record_of):
     sweep, _, printed = offline
     # A second record replaces the first.
     assert printed[0] == printed[1] == run_id(sweep / "0")
-    content, folder = record_of(sweep / "0")
-    for text in (b"VVC QP 37, demo", b"sweep", b"evaluate", b"faces", b"cosine_similarity/dlib/low", b"0123abc",
-                 b"vvc qp 37 on demo: 3 images; data 0123", b"f" * 64, b"faces.csv", b"summary.json"):  # fmt: skip
-        assert text in content, text
+    records, folder = record_of(sweep / "0")
+    (run,) = records["run"]
+    assert (run.job_type, run.run_group, run.display_name) == ("evaluate", "sweep", "VVC QP 37, demo")
+    assert list(run.tags) == ["vvc", "demo", "faces"]
+    assert (run.notes, run.git.commit) == ("vvc qp 37 on demo: 3 images; data 0123", "0123abc")
+    assert records["stats"]  # of the machine
+    summary = summary_of(records)
+    assert (summary["bpp"], summary["cosine_similarity/dlib"], summary["skipped"]) == (0.3, pytest.approx(0.85), 1)
+    assert summary["cosine_similarity/dlib/low"] < 0.85 < summary["cosine_similarity/dlib/high"]
+    assert (summary["seconds/choosing"], summary["seconds/coding"]) == (1.5, 20.25)
+    assert (summary["point/qp"], summary["git_commit"]) == (37, "0123abc")
     images = table_of(folder, "images")
     assert images["columns"][:3] == ["image", "width", "height"]
     assert len(images["data"]) == 3
@@ -131,13 +158,38 @@ def test_a_job_is_a_run_with_everything_to_review_it(offline):
     assert len(crops) >= 8
 
 
-def test_a_sweep_is_a_run_with_its_answer_table_differences_and_report(offline):
+def test_the_result_files_are_an_artifact_and_the_checkpoint_is_what_it_was_made_from(offline, record_of):
+    sweep, _, _ = offline
+    records, _ = record_of(sweep / "0")
+    artifacts = {record.type: record for record in records["artifact"] if record.type in ("results", "model")}
+    results, model = artifacts["results"], artifacts["model"]
+    assert {entry.path for entry in results.manifest.contents} == {
+        "config.yaml", "faces.csv", "images.csv", "summary.json", "timings.json",
+    }  # fmt: skip
+    assert json.loads(results.metadata)["checkpoint_sha256"] == SHA256
+    # Offline no server can be asked: the upload makes the run a user of this very version, which a training named too.
+    assert (model.name, model.use_after_commit, results.use_after_commit) == ("checkpoint", True, False)
+    assert f"sha256-{SHA256[:16]}" in model.aliases
+    trained = checkpoint_artifact(sweep / "best.ckpt", SHA256, {"label": "of a training"})
+    assert model.digest == trained.digest
+    # A job of a codec without a checkpoint uses none.
+    records, _ = record_of(sweep)
+    assert {record.type for record in records["artifact"]} >= {"sweep"}
+    assert "model" not in {record.type for record in records["artifact"]}
+
+
+def test_a_sweep_is_a_run_with_its_answer_table_differences_and_report(offline, record_of):
     sweep, _, printed = offline
     assert printed[2] == run_id(sweep)
-    content, folder = record_of(sweep)
-    answer = b"At 0.25 bpp, JPEG protects best: calibrated similarity"
-    for text in (answer, f"{sweep.name}: all 3 points".encode(), b"jpeg", b"report.html", b"table.md"):
-        assert text in content, text
+    records, folder = record_of(sweep)
+    (run,) = records["run"]
+    assert (run.job_type, run.run_group, run.display_name) == ("sweep", sweep.name, f"{sweep.name}: all 3 points")
+    assert list(run.tags) == ["vvc", "jpeg", "demo", "faces"]
+    answer = "At 0.25 bpp, JPEG protects best: calibrated similarity"
+    assert run.notes.startswith(answer)
+    assert summary_of(records)["answer"].startswith(answer)
+    (artifact,) = (record for record in records["artifact"] if record.type == "sweep")
+    assert {entry.path for entry in artifact.manifest.contents} == {"table.csv", "table.md", "report.html"}
     assert len(table_of(folder, "table")["data"]) == 3
     assert table_of(folder, "calibrated_similarity")["data"][0][:3] == [
         "JPEG quality 9",
@@ -168,10 +220,10 @@ class Server:
 def test_a_run_is_linked_to_the_training_of_its_checkpoint():
     digest = "0123456789abcdef" * 4
     server = Server(known=True)
-    mirror.use_checkpoint(server, digest)
+    mirror.use_checkpoint(server, digest, None)
     assert server.used == [("checkpoint:sha256-0123456789abcdef", "model")]
     elsewhere = Server(known=False)
-    mirror.use_checkpoint(elsewhere, digest)
+    mirror.use_checkpoint(elsewhere, digest, None)
     assert elsewhere.summary == {"checkpoint": "checkpoint:sha256-0123456789abcdef is not in this project"}
 
 

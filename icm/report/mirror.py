@@ -1,0 +1,68 @@
+"""What every mirror of finished runs shows, whichever it is: the numbers, figures and answer of runs and sweeps."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from icm.evaluation.results import Run
+from icm.report import figures, findings
+from icm.report.curves import timings_of
+from icm.report.page_data import answers
+from icm.report.points import Point, measures_of, several_attacks
+
+# Crops are sent one by one: enough to look at, not a copy of a whole data set.
+TABLE_FACES = 200
+
+
+def headline(points: Sequence[Point]) -> str:
+    """The first sentence of the report; empty where there is no privacy to compare."""
+    ranked = answers(points).first
+    return findings.answer(ranked[0], points, several_attacks(points)) if ranked else ""
+
+
+def metrics(run: Run) -> dict:
+    """Summary numbers with flat names: ``bpp``, ``cosine_similarity/dlib``, ``cosine_similarity/dlib/low``."""
+    summary = run.summary
+    names = (
+        "codec",
+        "title",
+        "series",
+        "label",
+        "images",
+        "faces",
+        "bpp",
+        "bpp_total",
+        "bpp_pooled",
+        "data",
+        "git_commit",
+    )
+    found = {name: summary.get(name) for name in names}
+    found |= {f"point/{name}": value for name, value in summary["point"].items()}
+    found["skipped"] = len(summary["skipped"])
+    found |= {f"seconds/{stage}": value for stage, value in timings_of(run).items()}
+    for (measure, subject), estimate in run.estimates.items():
+        name = metric_name(measure, *subject)
+        found |= {name: estimate.value, f"{name}/low": estimate.low, f"{name}/high": estimate.high}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def metric_name(measure: str, *subject: str) -> str:
+    """The summary metric of an estimate."""
+    return "/".join([measure, *(part for part in subject if part not in ("", "none"))])
+
+
+def finite(value: Any) -> Any:
+    """The value, None for a number that is not finite: the PSNR of a lossless picture."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def job_figures(point: Point) -> dict[str, Any]:
+    """The figures of a single job: how its faces spread under each measure, and a strip of the first ones."""
+    drawn = {
+        f"spread/{measure.key}": figures.spread_figure(point, measure)
+        for measure in measures_of([point])
+        if measure.of == "faces"
+    }
+    if point.face_keys():
+        drawn["strip"] = figures.strip_figure([point], point.face_keys()[:4])
+    return drawn
