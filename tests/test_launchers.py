@@ -80,6 +80,16 @@ class App:
         assert code == status, output
         return output
 
+    def take_up(self, launcher: str, options: list[str], words: str, go: Path) -> None:
+        """The same command again; jobs may end once it has said ``words``."""
+        process = self.start(launcher, *options)
+        deadline = time.monotonic() + 100
+        while words not in (output := (self.folder / "output.txt").read_text()):
+            assert time.monotonic() < deadline, output
+            time.sleep(0.1)
+        go.touch()
+        assert process.wait(timeout=200) == 0
+
     def times(self) -> list[int]:
         """How often each cell ran."""
         folders = sorted(path for path in self.sweep.iterdir() if path.name.isdigit())
@@ -130,13 +140,7 @@ def test_jobs_outlive_the_command_that_started_them(app):
     assert states["1 (x=b)"] == f"{LOST}it was not started yet"
     # Nobody else may write into the folder of a job that runs.
     assert "of an earlier command still works in" in app.run("submitit_local", "x=c,d", f"until={go}", status=1)
-    second = app.start("submitit_local", *options)
-    deadline = time.monotonic() + 100
-    while "goes on as process" not in (app.folder / "output.txt").read_text() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    go.touch()
-    assert second.wait(timeout=100) == 0
-    assert "goes on as process" in (app.folder / "output.txt").read_text()
+    app.take_up("submitit_local", options, "goes on as process", go)
     assert missing(app.sweep) == {}
     assert app.times() == [1, 1]
 
@@ -169,9 +173,7 @@ def test_a_sweep_on_slurm_survives_scancel_requeue_and_the_death_of_its_command(
     states = missing(app.sweep)
     assert states["0 (x=a)"] == f"{LOST}SLURM job {array}_0 ended without a result (CANCELLED)"
     assert states["1 (x=b)"].startswith(("queued: SLURM job", "running: SLURM job"))
-    go.touch()
-    output = app.run("submitit_slurm", *options)
-    assert f"goes on as SLURM job {array}_1" in output
+    app.take_up("submitit_slurm", options, f"goes on as SLURM job {array}_1", go)
     assert missing(app.sweep) == {"2 (x=fails)": "no weights"}
     assert app.times()[:2] == [2, 2]
     shown = subprocess.run(["scontrol", "show", "job", "-o", f"{array}_2"], capture_output=True, text=True).stdout

@@ -115,7 +115,7 @@ class LfwFaces:
         images = files_of(self.path, paths)
         people = [path.parent.name for path in paths]
         return [
-            SourceImage(image.name, image.load, (KnownFace(person, *centre),))
+            SourceImage(image.name, image.load, (KnownFace(person, *centre),), path=image.path)
             for image, person in zip(images, people, strict=True)
         ]
 

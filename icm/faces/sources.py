@@ -196,7 +196,7 @@ class FolderFaces:
         images, _ = self._files
         nobody = Label()
         return [
-            SourceImage(image.name, image.load, label.faces, label.person)
+            SourceImage(image.name, image.load, label.faces, label.person, image.path)
             for image in files_of(self.path, images)
             for label in [self._labels.get(image.name, nobody)]
         ]

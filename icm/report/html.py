@@ -113,7 +113,7 @@ def render(
             images=_images(points),
             image_limit=IMAGE_ROWS,
             skipped=_skipped(runs),
-            missing=missing,
+            missing=missing or {},
             methods=methods(runs, points),
             provenance=[provenance(run) for run in runs],
             command=_command(runs),

@@ -8,6 +8,7 @@ import pytest
 
 from icm.__main__ import main
 from icm.evaluation.results import load_run, load_runs
+from icm.jobs import SLURM, Started, write_jobs
 from icm.report.paper import write_figures, write_latex
 
 LATEX = next(filter(None, map(shutil.which, ("pdflatex", "tectonic"))), None)
@@ -25,6 +26,23 @@ def test_rebuilds_a_sweep_in_place(synthetic, tmp_path, capsys):
     assert main(["report", str(tmp_path)]) == 0
     assert len(rows(tmp_path / "table.csv")) == 2
     assert str(tmp_path / "report.html") in capsys.readouterr().out
+
+
+def test_jobs_without_a_result_are_listed_on_the_page_and_the_screen(synthetic, tmp_path, capsys, monkeypatch):
+    synthetic.write(tmp_path / "0", point={"qp": 32})
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "error.txt").write_text("lost: SLURM job 5_1 ended without a result (CANCELLED)\n")
+    monkeypatch.setattr("icm.jobs._queue", lambda: {"5_2": "PENDING", "5_3": "RUNNING"})
+    started = [Started(str(number), (f"qp={number}",), SLURM, f"5_{number}", "node") for number in range(4)]
+    write_jobs(tmp_path, started)
+    assert main(["report", str(tmp_path)]) == 0
+    printed = capsys.readouterr().err
+    page = (tmp_path / "report.html").read_text()
+    for job, words in ((1, "lost: SLURM job 5_1 ended"), (2, "queued: SLURM job 5_2"), (3, "running: SLURM job 5_3")):
+        assert f"job {job} (qp={job}) is {words}" in printed
+        assert f"Job {job} (qp={job}): {words}" in page
+    assert "1 job(s) of" in printed
+    assert "2 job(s) are not over" in printed
 
 
 def test_merges_folders_and_counts_a_cell_once(synthetic, sweep_directory, tmp_path):
