@@ -320,8 +320,10 @@ class DryRun(_Elsewhere):
             measured[cost.measured] = None
             took = "not timed yet" if cost.seconds is None else f"about {duration(cost.seconds)}"
             print(f"{name}: {cost.title}, {cost.pictures} pictures, {took}")
-        rest = f", and {untimed} that nobody has timed" if untimed else ""
-        print(f"in all at most {duration(seconds)} of one machine{rest}; on 4 at once {duration(seconds / 4)}")
+        if seconds:
+            print(f"in all at most {duration(seconds)} of one machine; on 4 at once {duration(seconds / 4)}")
+        if untimed:
+            print(f"{untimed} jobs are of a kind that was not timed yet: run one on a few pictures first")
         for text in measured:
             print(f"  {text}")
 
