@@ -28,9 +28,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from icm.errors import UserError
 from icm.files import atomic_write
-from icm.jobs import PROCESS, SLURM, Started, alive, own_process, read_jobs, why_gone, write_jobs
+from icm.jobs import PROCESS, SLURM, Started, alive, read_jobs, why_gone, write_jobs
 from icm.sweeps import ERROR_FILE, LOST, put_back
 from icm.threads import cores
 
@@ -152,7 +151,7 @@ class Joblib(_Elsewhere):
         from concurrent.futures.process import BrokenProcessPool
 
         board = _Board(self, jobs, finished, first, PROCESS)
-        board.update(replace(board.jobs[job.folder.name], id=own_process()) for job in jobs)
+        board.update(replace(board.jobs[job.folder.name], id=str(os.getpid())) for job in jobs)
         try:
             for name, reason in self._run(jobs, self.options["n_jobs"]):
                 board.end(name, reason)
@@ -300,40 +299,11 @@ class SubmititSlurm(_Submitit):
 
 
 class DryRun(_Elsewhere):
-    """``--dry-run``: says what jobs a sweep has, and what they will cost as far as such jobs have been timed."""
+    """``--dry-run``: says what jobs a sweep has; what they will take, `icm.report.before_sweep` has said."""
 
     def start(self, jobs: Sequence[Planned], finished: Sequence[Planned], first: int) -> None:
-        estimator = next(callback for callback in self.context.callbacks.callbacks if hasattr(callback, "cost"))
-        seconds, untimed = 0.0, 0
-        measured: dict[str, None] = {}
         for job in sorted([*jobs, *finished], key=lambda job: job.number):
-            name = f"job {job.number}" + (f" ({' '.join(job.shown)})" if job.shown else "")
-            if job in finished:
-                print(f"{name}: measured already")
-                continue
-            try:
-                cost = estimator.cost(self.job_config(job.overrides, job.number))
-            except UserError as error:
-                print(f"{name}: will fail: {error}")
-                continue
-            seconds, untimed = seconds + (cost.seconds or 0), untimed + (cost.seconds is None)
-            measured[cost.measured] = None
-            took = "not timed yet" if cost.seconds is None else f"about {duration(cost.seconds)}"
-            print(f"{name}: {cost.title}, {cost.pictures} pictures, {took}")
-        if seconds:
-            print(f"in all at most {duration(seconds)} of one machine; on 4 at once {duration(seconds / 4)}")
-        if untimed:
-            print(f"{untimed} jobs are of a kind that was not timed yet: run one on a few pictures first")
-        for text in measured:
-            print(f"  {text}")
-
-
-def duration(seconds: float) -> str:
-    """A length of time in the unit that suits it."""
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} seconds"
+            print(f"job {job.number} ({' '.join(job.shown)}): {'measured already' if job in finished else 'to run'}")
 
 
 class _Board:

@@ -5,7 +5,6 @@
 
 import getpass
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from icm.files import atomic_write
 from icm.overrides import what_is_swept
@@ -121,6 +121,11 @@ def missing(sweep: Path) -> dict[str, str]:
     return {f"{name} ({named[name]})" if named.get(name) else name: found[name] for name in order}
 
 
+def is_dry_run(config: Any) -> bool:
+    """Whether a sweep, by Hydra's configuration of its command, only lists its jobs (``--dry-run``)."""
+    return str(config.hydra.launcher._target_).endswith(".DryRun")
+
+
 def _unfinished(sweep: Path) -> bool:
     failed = failed_jobs(sweep)
     return any(job.folder in failed or not (job.over or _done(sweep, job.folder)) for job in read_jobs(sweep))
@@ -161,8 +166,3 @@ def _last_state(job: str) -> str:
         return state
     listed = _ask(["sacct", "--noheader", "--parsable2", "-X", "-j", job, "-o", "State"]) or ""
     return listed.splitlines()[0] if listed else ""
-
-
-def own_process() -> str:
-    """The id of this process, as `Started.id` has it."""
-    return str(os.getpid())

@@ -42,15 +42,15 @@ def advice(entry: str, arguments: Sequence[str]) -> str | None:
 
 
 def dry_run(arguments: Sequence[str]) -> list[str]:
-    """The command line with ``--dry-run`` as Hydra takes it: a launcher that lists the jobs and starts none."""
+    """The command line with ``--dry-run`` as Hydra takes it: the cost, and a launcher that only lists the jobs."""
     if "--dry-run" not in arguments:
         return list(arguments)
-    return ["-m", *what_is_swept(arguments), "hydra/launcher=dry_run"]
+    return ["-m", *what_is_swept(arguments), "cost=true", "hydra/launcher=dry_run"]
 
 
 def what_is_swept(arguments: Sequence[str]) -> list[str]:
-    """A command line without what only says where its jobs run: the same work has the same."""
-    where = ("hydra/launcher=", "hydra.launcher.")
+    """A command line without what only says where its jobs run and what they cost: the same work has the same."""
+    where = ("hydra/launcher=", "hydra.launcher.", "cost=")
     flags = ("-m", "--multirun", "--dry-run")
     return [argument for argument in arguments if argument not in flags and not argument.startswith(where)]
 

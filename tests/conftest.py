@@ -92,3 +92,14 @@ def wandb_records():
         return records
 
     return read
+
+
+@pytest.fixture
+def one_thread():
+    """Small networks gain nothing from more, and lose much when the cores are busy."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -46,5 +46,5 @@ def test_training_has_its_own_groups():
 def test_a_dry_run_is_the_same_sweep_under_another_launcher():
     typed = ["-m", "qp=32,37", "hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu"]
     assert dry_run(typed) == typed
-    assert dry_run([*typed, "--dry-run"]) == ["-m", "qp=32,37", "hydra/launcher=dry_run"]
+    assert dry_run([*typed, "--dry-run"]) == ["-m", "qp=32,37", "cost=true", "hydra/launcher=dry_run"]
     assert what_is_swept(typed) == what_is_swept(dry_run(["qp=32,37", "--dry-run"])[:-1]) == ["qp=32,37"]

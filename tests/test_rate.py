@@ -7,7 +7,6 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from icm.__main__ import main
 from icm.codecs.base import payload_size
@@ -18,16 +17,9 @@ from icm.masks.annotations import AnnotationMasks
 from icm.metrics.quality import psnr
 from icm.splits import Split
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZES = {"a.png": (96, 128), "b.png": (70, 101), "c.png": (64, 64), "sub/d.png": (128, 96), "unlisted.png": (80, 64)}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Pictures this small gain nothing from more, and lose much when the cores are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ from models.checkpoint import load_network, save_safetensors, weights_id
 from models.gated import GatedHyperprior
 from models.hyperprior import Hyperprior
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 DATA = Path(__file__).parent / "data"
 CONFIG = {
     "network": {"_target_": "models.gated.GatedHyperprior", "N": 8, "M": 12, "gate": 8},
@@ -24,15 +26,6 @@ CONFIG = {
     "seed": 3,
 }
 ARGUMENTS = ["--variant", "edge", "--rate", "low"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small gain nothing from more, and lose much when the cores are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

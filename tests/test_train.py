@@ -24,6 +24,8 @@ import train
 from icm.errors import UserError
 from icm.wandb_mode import print_where
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(train.__file__).resolve().parent
 GROUPS = ("network", "objective", "masks", "data", "trainer", "logger", "debug")
 STEPS_AN_EPOCH = 4
@@ -39,15 +41,6 @@ def coco(tmp_path_factory) -> Path:
     from datamodules.demo_coco import make_demo
 
     return make_demo(tmp_path_factory.mktemp("data") / "coco", {"train2017": 8, "val2017": 2})
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small gain nothing from more, and lose much when the cores are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

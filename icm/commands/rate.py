@@ -88,6 +88,7 @@ def measure(checkpoints: Sequence[str | Path], config: "DictConfig") -> list["Ru
     from icm.evaluation.cache import Cache
     from icm.evaluation.job import Job
     from icm.evaluation.rate import RateTask
+    from icm.faces.sources import Shard
     from icm.parts import preflight
     from icm.report.write import write_reports
     from icm.splits import find_split
@@ -97,11 +98,8 @@ def measure(checkpoints: Sequence[str | Path], config: "DictConfig") -> list["Ru
         raise OptionError(f"limit={config.limit}: use a number of pictures, or null for all")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", str(config.device)):
         raise OptionError(f"device={config.device}: use cpu or cuda")
-    source = SplitImages(
-        find_split(config.data.path, str(config.split), config.data.annotations, "split"),
-        config.limit,
-        find_shard(config.shard),
-    )
+    split = find_split(config.data.path, str(config.split), config.data.annotations, "split")
+    source = Shard(SplitImages(split, config.limit), *find_shard(config.shard))
     masks = build(config.masks)
     out = Path(config.out).expanduser()
     refuse_unwritable(out)
@@ -110,7 +108,7 @@ def measure(checkpoints: Sequence[str | Path], config: "DictConfig") -> list["Ru
     jobs = []
     for checkpoint in checkpoints:
         codec = LearnedCodec("learned", checkpoint, config.device)
-        jobs.append(Job(codec, source, [RateTask(codec, masks, source.split)], config.seed))
+        jobs.append(Job(codec, source, [RateTask(codec, masks, split)], config.seed))
         preflight(jobs[-1].parts)
     runs = [job.run(Cache(cache_folder()), out / str(number)) for number, job in enumerate(jobs)]
     for path in write_reports(runs, out):
@@ -139,12 +137,11 @@ def line(run: "Run") -> str:
 
 
 class SplitImages:
-    """The pictures of a split, or a part of them, as the source of a job.
+    """The pictures of a split as the source of a job.
 
     Args:
         split: The split.
         limit: Only the first so many, by name; None: all.
-        shard: (index, count): every count-th of these, from index on.
     """
 
     name = "split"
@@ -152,9 +149,9 @@ class SplitImages:
     labelled = False
     pairs: "Sequence[Sequence[Pair]]" = ()
 
-    def __init__(self, split: "Split", limit: int | None = None, shard: tuple[int, int] = (0, 1)):
-        self.split, self.limit, self.shard = split, limit, shard
-        self.parameters = {"path": str(split.folder), "limit": limit, "shard": list(shard)}
+    def __init__(self, split: "Split", limit: int | None = None):
+        self.split, self.limit = split, limit
+        self.parameters = {"path": str(split.folder), "limit": limit}
 
     def preflight(self) -> list["Problem"]:
         return []
@@ -162,8 +159,7 @@ class SplitImages:
     def images(self) -> list["SourceImage"]:
         from icm.faces.sources import files_of
 
-        index, count = self.shard
-        names = self.split.images()[: self.limit][index::count]
+        names = self.split.images()[: self.limit]
         return files_of(self.split.folder, [self.split.folder / name for name in names])
 
     def ignored(self) -> list[dict[str, str]]:

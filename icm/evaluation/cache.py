@@ -3,8 +3,6 @@
 import hashlib
 import json
 import logging
-import threading
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -32,16 +30,11 @@ class Cache:
 
     Any number of processes may use one cache at once. A damaged entry reads as absent, so it is made again. Where
     nothing can be written (a full disk, a folder without permission), one warning says so, and the work goes on.
-
-    Attributes:
-        added: How many blobs of each kind this object has stored.
     """
 
     def __init__(self, root: Path | str):
         self.root = Path(root).expanduser()
         self._writable = True
-        self._lock = threading.Lock()
-        self.added: Counter[str] = Counter()
 
     def _path(self, kind: str, key: str) -> Path:
         return self.root / kind / key[:2] / key
@@ -61,8 +54,6 @@ class Cache:
             return
         try:
             atomic_write(self._path(kind, key), hashlib.sha256(blob).digest() + blob)
-            with self._lock:
-                self.added[kind] += 1
         except WriteError as error:
             self._writable = False
             log.warning("cache=%s: nothing more is kept for a later run: %s", self.root, error)

@@ -11,10 +11,10 @@ from icm.config import build
 from icm.download import cache_folder, use_cache_folder
 from icm.errors import UserError
 from icm.evaluation.cache import Cache
-from icm.evaluation.cost import Cost, cost, timed
-from icm.evaluation.finished import Shard, all_parts, is_finished, mark, write_mark
+from icm.evaluation.finished import all_parts, is_finished, mark, write_mark
 from icm.evaluation.job import Job, NothingToMeasureError
 from icm.evaluation.results import Run, load_run, load_runs
+from icm.faces.sources import Shard
 from icm.files import atomic_write
 from icm.parts import preflight
 from icm.shards import parse_shard
@@ -45,11 +45,6 @@ def plan(cfg: DictConfig, directory: Path) -> tuple[str, bool]:
     """What names the job of a configuration, and whether its folder holds it finished (`icm.evaluation.finished`)."""
     job = configured_job(cfg)
     return f"{job.cell} {cfg.shard}", is_finished(job, directory)
-
-
-def cost_of(cfg: DictConfig) -> Cost:
-    """What the job of a configuration will take (`icm.evaluation.cost`)."""
-    return cost(configured_job(cfg), Cache(cache_folder()))
 
 
 def run_configured(cfg: DictConfig, directory: Path, sweep: Path | None = None) -> tuple[Run | None, bool]:
@@ -89,9 +84,7 @@ def run_configured(cfg: DictConfig, directory: Path, sweep: Path | None = None) 
             log.info("%s is already measured in %s: not repeated", job.codec.title, run.directory)
             return run, True
     atomic_write(directory / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
-    cache = Cache(cache_folder())
-    with timed(job, cache):
-        run = job.run(cache, directory)
+    run = job.run(Cache(cache_folder()), directory)
     write_mark(directory, found)
     return run, False
 
@@ -103,11 +96,9 @@ def _work_on_part(job: Job, directory: Path) -> None:
     """
     if isinstance(job.codec, DrawsOnPeople):
         raise UserError(f"shard: codec={job.codec.name} needs all pictures at once; leave shard= out")
-    cache = Cache(cache_folder())
     with tempfile.TemporaryDirectory(prefix=".shard-", dir=directory) as folder:
         try:
-            with timed(job, cache):
-                job.run(cache, Path(folder))
+            job.run(Cache(cache_folder()), Path(folder))
         except NothingToMeasureError as error:
             log.info("%s", error)
 

@@ -5,45 +5,16 @@ added, removed or changed since.
 """
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from icm.evaluation.cache import content_key
 from icm.evaluation.job import Job
 from icm.evaluation.results import ResultsError, load_run
-from icm.faces.sources import Pair, Source, SourceImage
+from icm.faces.sources import Shard
 from icm.files import atomic_write
-from icm.preflight import Problem
 from icm.sweeps import EARLIER, FINISHED
 
 Mark = dict[str, str | None]
-
-
-class Shard:
-    """Every ``count``-th image of a source, from ``index`` on; in all else the source itself.
-
-    Attributes:
-        whole: The source.
-        index, count: Which part.
-    """
-
-    def __init__(self, whole: Source, index: int, count: int):
-        self.whole, self.index, self.count = whole, index, count
-        self.name, self.parameters, self.version = whole.name, whole.parameters, whole.version
-        self.title = f"{index}/{count}"
-
-    @property
-    def pairs(self) -> Sequence[Sequence[Pair]]:
-        return ()
-
-    def preflight(self) -> list[Problem]:
-        return self.whole.preflight()
-
-    def images(self) -> list[SourceImage]:
-        return self.whole.images()[self.index :: self.count]
-
-    def ignored(self) -> list[dict[str, str]]:
-        return []
 
 
 def mark(job: Job) -> Mark:

@@ -106,6 +106,33 @@ class Source(Part, Protocol):
         ...
 
 
+class Shard:
+    """Every ``count``-th image of a source, from ``index`` on; in all else the source itself, but for its pairs.
+
+    Attributes:
+        whole: The source.
+        index, count: Which part.
+        title: ``index/count``.
+    """
+
+    pairs = ()
+
+    def __init__(self, whole: Source, index: int, count: int):
+        self.whole, self.index, self.count = whole, index, count
+        self.name, self.parameters, self.version = whole.name, whole.parameters, whole.version
+        self.labelled = whole.labelled
+        self.title = f"{index}/{count}"
+
+    def preflight(self) -> list[Problem]:
+        return self.whole.preflight()
+
+    def images(self) -> list[SourceImage]:
+        return self.whole.images()[self.index :: self.count]
+
+    def ignored(self) -> list[dict[str, str]]:
+        return []
+
+
 class DemoFaces:
     """``faces=demo``: sixteen scenes with twenty faces of two people, made from pictures inside installed packages."""
 

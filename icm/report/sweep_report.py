@@ -7,17 +7,14 @@ import shutil
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from icm.errors import UserError
-from icm.jobs import missing
+from icm.jobs import is_dry_run, missing
 from icm.sweeps import failed_jobs, is_pending, print_failures, refuse_unwritable, set_aside
-
-if TYPE_CHECKING:
-    from icm.evaluation.cost import Cost
 
 
 class SweepReport(Callback):
@@ -44,7 +41,7 @@ class SweepReport(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         directory = Path(config.hydra.runtime.cwd) / config.hydra.sweep.dir
-        if _is_dry(config):
+        if is_dry_run(config):
             return
         _stop_unless_writable(directory)
         SweepReport.running = directory, config.get("logger")
@@ -52,7 +49,7 @@ class SweepReport(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         directory = Path(config.hydra.runtime.cwd) / config.hydra.sweep.dir
-        if _is_dry(config):
+        if is_dry_run(config):
             # Hydra has made the folder to keep the command in it.
             if [path.name for path in directory.iterdir()] == ["multirun.yaml"]:
                 shutil.rmtree(directory)
@@ -76,16 +73,6 @@ class SweepReport(Callback):
             return plan(config, folder)
         except UserError:
             return "", False  # the job will say so
-
-    def cost(self, config: DictConfig) -> "Cost":
-        """What a job of a launcher will take."""
-        from icm.evaluation.configured import cost_of
-
-        return cost_of(config)
-
-
-def _is_dry(config: DictConfig) -> bool:
-    return str(config.hydra.launcher._target_).endswith(".DryRun")
 
 
 def finish_sweep(directory: Path, logger: DictConfig | None = None) -> dict[str, str]:

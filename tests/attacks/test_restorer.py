@@ -11,16 +11,7 @@ from icm.commands import restorer as command
 from icm.errors import UserError
 from icm.images import write_png
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """So small a network gains nothing from a second thread, and loses much on a busy machine."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from icm.codecs.base import BitstreamError, Codec, CodecError, pack, payload_siz
 from icm.errors import UserError
 from icm.threads import in_threads
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(icm.__file__).parents[1]
 
 
@@ -35,17 +37,6 @@ def new_network(family: str, seed: int):
         last_y.weight.mul_(30)
         last_z.weight.mul_(30)
     return network
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small networks gain nothing from more, and lose much when the cores are busy."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", params=["tcm", "hyperprior"])

@@ -5,9 +5,9 @@ import os
 import pytest
 
 from icm.codecs.plain import NoCodec
-from icm.evaluation.finished import Shard, all_parts, is_finished, mark, write_mark
+from icm.evaluation.finished import all_parts, is_finished, mark, write_mark
 from icm.evaluation.job import Job
-from icm.faces.sources import FolderFaces
+from icm.faces.sources import FolderFaces, Shard
 from icm.images import write_png
 
 

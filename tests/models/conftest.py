@@ -84,12 +84,3 @@ def network(request) -> torch.nn.Module:
 @pytest.fixture
 def tiny_tcm() -> torch.nn.Module:
     return build("tcm")
-
-
-@pytest.fixture
-def one_thread():
-    """Small networks gain nothing from more, and lose much when the cores are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

@@ -8,7 +8,7 @@ import torch
 from icm.codecs import zoo
 from icm.codecs.base import CodecError, unpack
 from icm.codecs.learned import LearnedCodec
-from models.checkpoint import load_network
+from models.checkpoint import load_network, save_safetensors
 from models.hyperprior import Hyperprior
 from models.zoo import Cheng2020Anchor, Cheng2020Attention, Factorized, JointAutoregressive, ScaleHyperprior
 
@@ -22,6 +22,17 @@ ARCHITECTURES = {
     "cheng2020-anchor": (compressai.models.Cheng2020Anchor, (8,), Cheng2020Anchor),
     "cheng2020-attn": (compressai.models.Cheng2020Attention, (8,), Cheng2020Attention),
 }
+
+
+def test_the_scale_hyperprior_has_a_portable_form(tmp_path, make_picture):
+    torch.manual_seed(1)
+    path = tmp_path / "network.safetensors"
+    save_safetensors(ScaleHyperprior(8, 12), path, half=False)
+    plain, portable = (LearnedCodec("learned", path, portable=portable) for portable in (False, True))
+    picture = make_picture(70, 90)
+    bitstream = portable.encode(picture)
+    assert "listed_at" in unpack(bitstream).parameters
+    assert np.abs(plain.decode(bitstream).astype(int) - plain.decode(plain.encode(picture))).max() <= 1
 
 
 @pytest.fixture(params=ARCHITECTURES)
