@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 import icm.config  # noqa: F401  (resolvers of conf/evaluate.yaml)
-from icm.errors import UserError
+from icm.errors import UserError, is_interruption
 from icm.overrides import advice, dry_run
 from icm.report.sweep_report import SweepReport
 from icm.sweeps import failures_recorded
@@ -70,8 +70,10 @@ if __name__ == "__main__":
     sys.argv[1:] = dry_run(sys.argv[1:])
     try:
         main()
-    except KeyboardInterrupt:
-        # It may also come between two jobs of a sweep, where no job can catch it.
+    except (KeyboardInterrupt, SystemExit) as error:
+        # It may also come between two jobs of a sweep, where no job can catch it and Hydra composes the next one.
+        if not is_interruption(error):
+            raise
         SweepReport.end_early()
         print("evaluate.py: interrupted; what was finished is cached, the same command goes on from there")
         sys.exit(130)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from icm.errors import UserError
+from icm.errors import UserError, is_interruption
 from icm.files import atomic_write
 
 log = logging.getLogger(__name__)
@@ -82,6 +82,8 @@ def failures_recorded(directory: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if is_interruption(error):
+            raise KeyboardInterrupt from error
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         if reason in failed_jobs(directory.parent).values():
             log.error("job %s failed for the same reason as an earlier one", directory.name)
