@@ -63,17 +63,24 @@ class GatedHyperprior(Hyperprior):
         N: As in `Hyperprior`.
         M: As in `Hyperprior`.
         gate: Channels of the gate.
+        gate_only: Train the gate alone, from its cross-entropy with the mask; the codec stays as it is, and decodes
+            what it decoded before.
     """
 
     signature: ClassVar[tuple[str, ...]] = (*Hyperprior.signature, "gate.out.weight")
 
-    def __init__(self, N: int = 64, M: int = 96, gate: int = 32):
+    def __init__(self, N: int = 64, M: int = 96, gate: int = 32, gate_only: bool = False):
         super().__init__(N=N, M=M)
         self.gate = EdgeGate(gate)
+        self.gate_only = gate_only
+        if gate_only:
+            for name, parameter in self.named_parameters():
+                parameter.requires_grad_(name.startswith("gate."))
 
     def forward(self, x: Tensor) -> dict:
         logits = self.gate(x)
-        return {**super().forward(gated(x, logits)), "edge_logits": logits}
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.gate_only):
+            return {**super().forward(gated(x, logits)), "edge_logits": logits}
 
     def _compress_one(self, x: Tensor) -> tuple[bytes, bytes]:
         return super()._compress_one(gated(x, self.gate(x)))

@@ -28,7 +28,19 @@ DESCRIPTION = (
     "rate, PSNR and selectivity on the images that its data holds out. The entropy bottleneck's quantiles are brought "
     "to convergence first. With --measure: measure a shipped network again and compare with its card."
 )
-_TRAINING = ("network", "objective", "masks", "data", "optimizer", "lambda", "steps", "seed", "commit", "init_from")
+_TRAINING = (
+    "network",
+    "objective",
+    "masks",
+    "data",
+    "optimizer",
+    "lambda",
+    "steps",
+    "seed",
+    "commit",
+    "init_from",
+    "codec",
+)
 # What a card never holds: paths of the machine, and what shapes no result.
 _PRIVATE = ("path", "cache", "masks", "workers")
 # Where the classes are that a checkpoint may name for its data and masks; nothing else that it names is called.
@@ -42,7 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint", type=Path, nargs="?", metavar="CHECKPOINT",
         help="last.ckpt or best.ckpt of train.py, or a shipped .safetensors with its card",
     )  # fmt: skip
-    parser.add_argument("--variant", choices=VARIANTS, help="trained for edges, or the plain control")
+    parser.add_argument("--variant", choices=VARIANTS, help="what it was trained for")
+    parser.add_argument(
+        "--codec", type=Path, metavar="FILE",
+        help="a shipped .safetensors whose codec ships behind this network's gate; default: its own",
+    )  # fmt: skip
     parser.add_argument("--rate", choices=RATES, help="name of the rate point")
     parser.add_argument("--measure", type=Path, metavar="FILE", help="a shipped .safetensors to measure again")
     parser.add_argument("--data", metavar="DIR", help="data.path; default: where the training found its data")
@@ -65,6 +81,9 @@ def run(arguments: argparse.Namespace) -> int:
     training, data, measured_under = _training(arguments.checkpoint)
     images, masks = _held_out(data, arguments.data, _option(arguments.masks) or measured_under)
     network = load_network(arguments.checkpoint)
+    if arguments.codec:
+        network = _behind(network, load_network(arguments.codec), arguments)
+        training |= {"lambda": _card(arguments.codec).get("lambda"), "codec": arguments.codec.name}
     network.converge_quantiles()
     path = arguments.output / f"{arguments.variant}_{arguments.rate}.safetensors"
     # An earlier network and its card stay until this one is measured.
@@ -88,6 +107,21 @@ def run(arguments: argparse.Namespace) -> int:
     atomic_write(path.with_suffix(".json"), json.dumps(card, indent=2) + "\n")
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {json.dumps(card['held_out'])}")
     return 0
+
+
+def _behind(trained: "CodecNetwork", codec: "CodecNetwork", arguments: argparse.Namespace) -> "CodecNetwork":
+    """The codec with the trained network's gate in place of its own."""
+    from models.gated import GatedHyperprior
+
+    for path, network in ((arguments.checkpoint, trained), (arguments.codec, codec)):
+        if not isinstance(network, GatedHyperprior):
+            raise UserError(f"{path}: has no gate; --codec needs two networks with one (network=gated_hyperprior)")
+    if (mine := trained.architecture()["gate"]) != (other := codec.architecture()["gate"]):
+        raise UserError(
+            f"--codec {arguments.codec}: its gate has {other} channels, that of {arguments.checkpoint} {mine}"
+        )
+    codec.gate.load_state_dict(trained.gate.state_dict())
+    return codec
 
 
 def measure(network: "CodecNetwork", images: "Dataset", count: int | None = None) -> dict[str, float]:
