@@ -126,6 +126,10 @@ def test_a_gate_ships_with_the_codec_of_another_network(photographs, save, tmp_p
             assert torch.allclose(value, expected, rtol=1e-3, atol=1e-6), name
     card = json.loads((out / "faceless_mid.json").read_text())
     assert (card["codec"], card["lambda"], card["steps"]) == ("edge_low.safetensors", 0.02, 5)
+    wide = save_safetensors(GatedHyperprior(16, 12, gate=8), tmp_path / "wide.safetensors")
+    wide.with_suffix(".json").write_text((out / "edge_low.json").read_text())
+    assert main(["ship", str(trained), "--codec", str(wide), *options]) == 1
+    assert "use equal ones" in capsys.readouterr().err
     plain = save_safetensors(Hyperprior(8, 12), tmp_path / "plain.safetensors")
     assert main(["ship", str(trained), "--codec", str(plain), *options]) == 1
     assert "has no gate" in capsys.readouterr().err

@@ -116,12 +116,14 @@ def _behind(trained: "CodecNetwork", codec: "CodecNetwork", arguments: argparse.
     for path, network in ((arguments.checkpoint, trained), (arguments.codec, codec)):
         if not isinstance(network, GatedHyperprior):
             raise UserError(f"{path}: has no gate; --codec needs two networks with one (network=gated_hyperprior)")
-    if (mine := trained.architecture()["gate"]) != (other := codec.architecture()["gate"]):
+    mine = {name: trained.architecture()[name] for name in ("N", "M")}
+    if mine != (other := {name: codec.architecture()[name] for name in mine}):
         raise UserError(
-            f"--codec {arguments.codec}: its gate has {other} channels, that of {arguments.checkpoint} {mine}"
+            f"--codec {arguments.codec}: has {other}, but {arguments.checkpoint} has {mine}; use equal ones"
         )
-    codec.gate.load_state_dict(trained.gate.state_dict())
-    return codec
+    gate = {name: value for name, value in trained.state_dict().items() if name == "blocks" or name.startswith("gate.")}
+    trained.load_state_dict({**codec.state_dict(), **gate}, strict=False)
+    return trained
 
 
 def measure(network: "CodecNetwork", images: "Dataset", count: int | None = None) -> dict[str, float]:
