@@ -118,14 +118,15 @@ def test_a_gate_ships_with_the_codec_of_another_network(photographs, save, tmp_p
     other = out / "edge_low.safetensors"
     trained = save(CONFIG | {"objective": {"region": "edge", "lmbda": 0.5}}, step=5)
     options += ["--variant", "faceless", "--rate", "mid", "--output", str(out)]
-    assert main(["ship", str(trained), "--codec", str(other), *options]) == 0
+    assert main(["ship", str(trained), "--codec", str(other), "--gate-bias", "1.5", *options]) == 0
     made, codec, gate = (load_network(path) for path in (out / "faceless_mid.safetensors", other, trained))
     for name, value in made.state_dict().items():
         if value.is_floating_point() and not name.startswith("entropy_bottleneck"):
             expected = (gate if name.startswith("gate.") else codec).state_dict()[name]
+            expected = expected + 1.5 if name == "gate.out.bias" else expected
             assert torch.allclose(value, expected, rtol=1e-3, atol=1e-6), name
     card = json.loads((out / "faceless_mid.json").read_text())
-    assert (card["codec"], card["lambda"], card["steps"]) == ("edge_low.safetensors", 0.02, 5)
+    assert (card["codec"], card["lambda"], card["steps"], card["gate_bias"]) == ("edge_low.safetensors", 0.02, 5, 1.5)
     wide = save_safetensors(GatedHyperprior(16, 12, gate=8), tmp_path / "wide.safetensors")
     wide.with_suffix(".json").write_text((out / "edge_low.json").read_text())
     assert main(["ship", str(trained), "--codec", str(wide), *options]) == 1

@@ -21,6 +21,7 @@ from icm.files import atomic_write, file_sha256
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
+    from models.gated import EdgeGate
     from models.network import CodecNetwork
 
 DESCRIPTION = (
@@ -29,18 +30,9 @@ DESCRIPTION = (
     "to convergence first. With --measure: measure a shipped network again and compare with its card."
 )
 _TRAINING = (
-    "network",
-    "objective",
-    "masks",
-    "data",
-    "optimizer",
-    "lambda",
-    "steps",
-    "seed",
-    "commit",
-    "init_from",
-    "codec",
-)
+    "network", "objective", "masks", "data", "optimizer", "lambda", "steps", "seed", "commit", "init_from", "codec",
+    "gate_bias",
+)  # fmt: skip
 # What a card never holds: paths of the machine, and what shapes no result.
 _PRIVATE = ("path", "cache", "masks", "workers")
 # Where the classes are that a checkpoint may name for its data and masks; nothing else that it names is called.
@@ -58,6 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--codec", type=Path, metavar="FILE",
         help="a shipped .safetensors whose codec ships behind this network's gate; default: its own",
+    )  # fmt: skip
+    parser.add_argument(
+        "--gate-bias", type=float, metavar="B",
+        help="added to the logits of its gate, which then opens more readily; default: 0",
     )  # fmt: skip
     parser.add_argument("--rate", choices=RATES, help="name of the rate point")
     parser.add_argument("--measure", type=Path, metavar="FILE", help="a shipped .safetensors to measure again")
@@ -84,6 +80,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.codec:
         network = _behind(network, load_network(arguments.codec), arguments)
         training |= {"lambda": _card(arguments.codec).get("lambda"), "codec": arguments.codec.name}
+    if arguments.gate_bias is not None:
+        _gate_of(network, arguments.checkpoint).out.bias.data += arguments.gate_bias
+        training["gate_bias"] = arguments.gate_bias
     network.converge_quantiles()
     path = arguments.output / f"{arguments.variant}_{arguments.rate}.safetensors"
     # An earlier network and its card stay until this one is measured.
@@ -111,11 +110,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _behind(trained: "CodecNetwork", codec: "CodecNetwork", arguments: argparse.Namespace) -> "CodecNetwork":
     """The codec with the trained network's gate in place of its own."""
-    from models.gated import GatedHyperprior
-
     for path, network in ((arguments.checkpoint, trained), (arguments.codec, codec)):
-        if not isinstance(network, GatedHyperprior):
-            raise UserError(f"{path}: has no gate; --codec needs two networks with one (network=gated_hyperprior)")
+        _gate_of(network, path)
     mine = {name: trained.architecture()[name] for name in ("N", "M")}
     if mine != (other := {name: codec.architecture()[name] for name in mine}):
         raise UserError(
@@ -124,6 +120,14 @@ def _behind(trained: "CodecNetwork", codec: "CodecNetwork", arguments: argparse.
     gate = {name: value for name, value in trained.state_dict().items() if name == "blocks" or name.startswith("gate.")}
     trained.load_state_dict({**codec.state_dict(), **gate}, strict=False)
     return trained
+
+
+def _gate_of(network: "CodecNetwork", path: Path) -> "EdgeGate":
+    from models.gated import GatedHyperprior
+
+    if not isinstance(network, GatedHyperprior):
+        raise UserError(f"{path}: has no gate; --codec and --gate-bias are for network=gated_hyperprior")
+    return network.gate
 
 
 def measure(network: "CodecNetwork", images: "Dataset", count: int | None = None) -> dict[str, float]:
