@@ -4,8 +4,12 @@ Copy-paste composition after Dwibedi et al. 2017 ("Cut, Paste and Learn") and Gh
 Mumford and Huang 2001.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
+
+Box = tuple[float, float, float, float]  # x, y, width, height in pixels
 
 
 class Canvas:
@@ -15,16 +19,26 @@ class Canvas:
         pixels: (H, W, 3) uint8 RGB.
         labels: (H, W) int32, the number of the topmost cut-out at each pixel, 0 for the background.
         own_edges: (H, W) uint8 of 0 and 1, edges that the background and the cut-outs bring inside their own outline.
+        faces: (H, W) uint8 of 0 and 1, where faces are seen.
         count: Number of cut-outs.
     """
 
-    def __init__(self, pixels: np.ndarray, own_edges: np.ndarray | None = None):
+    def __init__(self, pixels: np.ndarray, own_edges: np.ndarray | None = None, faces: np.ndarray | None = None):
         self.pixels = np.array(pixels)
         self.labels = np.zeros(pixels.shape[:2], np.int32)
         self.own_edges = np.zeros(pixels.shape[:2], np.uint8) if own_edges is None else np.array(own_edges)
+        self.faces = np.zeros(pixels.shape[:2], np.uint8) if faces is None else np.array(faces)
         self.count = 0
 
-    def paste(self, pixels: np.ndarray, alpha: np.ndarray, y: int, x: int, own_edges: np.ndarray | None = None) -> None:
+    def paste(
+        self,
+        pixels: np.ndarray,
+        alpha: np.ndarray,
+        y: int,
+        x: int,
+        own_edges: np.ndarray | None = None,
+        faces: np.ndarray | None = None,
+    ) -> None:
         """Lay a cut-out over the picture.
 
         Args:
@@ -33,6 +47,7 @@ class Canvas:
             y: Row of its top left corner, which may lie outside.
             x: Column of that corner.
             own_edges: (h, w) uint8 of 0 and 1, known edges inside the cut-out, or None.
+            faces: (h, w) uint8 of 0 and 1, the faces in it, or None.
         """
         height, width = self.labels.shape
         top, left = max(y, 0), max(x, 0)
@@ -47,8 +62,8 @@ class Canvas:
         inside = alpha[there] >= 128
         self.count += 1
         self.labels[here][inside] = self.count
-        edges = self.own_edges[here]
-        edges[inside] = 0 if own_edges is None else own_edges[there][inside]
+        for layer, own in ((self.own_edges, own_edges), (self.faces, faces)):
+            layer[here][inside] = 0 if own is None else own[there][inside]
 
     def outlines(self) -> np.ndarray:
         """Visible outlines of cut-outs, (H, W) uint8 of 0 and 1; one pixel wide, none along the picture's border."""
@@ -61,6 +76,27 @@ def label_outlines(labels: np.ndarray) -> np.ndarray:
     edges[:, :-1] = labels[:, 1:] != labels[:, :-1]
     edges[:-1] |= labels[1:] != labels[:-1]
     return edges
+
+
+def draw_faces(boxes: Sequence[Box], window: tuple[slice, slice], height: int, width: int) -> np.ndarray:
+    """Ellipses over faces, from chin to hairline and ear to ear, in a part of a picture that is resized.
+
+    Args:
+        boxes: (x, y, width, height) in the picture, as a detector draws them.
+        window: Rows and columns of the part.
+        height: It is resized to.
+        width: Likewise.
+
+    Returns:
+        (height, width) uint8 of 0 and 1.
+    """
+    rows, columns = window
+    mask = np.zeros((height, width), np.uint8)
+    down, right = height / (rows.stop - rows.start), width / (columns.stop - columns.start)
+    for x, y, w, h in boxes:
+        centre = (round((x + w / 2 - columns.start) * right), round((y + h / 2 - rows.start) * down))
+        cv2.ellipse(mask, centre, (round(0.62 * w * right), round(0.6 * h * down)), 0, 0, 360, 1, -1)
+    return mask
 
 
 def soften(mask: np.ndarray) -> np.ndarray:

@@ -1,12 +1,15 @@
 """Photographs, their known object edges, and objects cut out of them, held in memory for `datamodules.scenes`."""
 
+import csv
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from datamodules.compose import Box
 from icm.images import list_images, read_image
 from icm.masks.boundaries import at_least, read_boundaries
 from icm.masks.edges import MaskError, union_of_edges
@@ -21,6 +24,8 @@ _ANNOTATIONS = (("coco_scenes/instances.json", "coco_scenes/"), ("instances_coco
 _LEAST_AREA, _MOST_AREA = 0.01, 0.4
 # Pixels kept around a cut-out, so that its outline can be soft.
 _MARGIN = 2
+# Boxes that a detector is less sure of are no faces often enough.
+_LEAST_CONFIDENCE = 0.8
 
 
 @dataclass(frozen=True)
@@ -32,12 +37,14 @@ class Photograph:
         edges: (H, W) uint8 of 0 and 1, the known object edges.
         drawn: The edges are people's boundaries of everything in the picture (BSDS).
         labelled: Most objects have edges.
+        faces: Boxes of the faces in it, where they were asked for.
     """
 
     pixels: np.ndarray
     edges: np.ndarray
     drawn: bool
     labelled: bool
+    faces: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,10 +54,12 @@ class CutOut:
     Attributes:
         pixels: (h, w, 3) uint8 RGB, a view into its photograph.
         mask: (h, w) uint8 of 0 and 1.
+        faces: Boxes of the faces in it.
     """
 
     pixels: np.ndarray
     mask: np.ndarray
+    faces: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,30 +85,59 @@ def boundary_names(root: Path) -> list[str]:
     return names
 
 
-def load_library(root: Path, threshold: float, leave_out: set[str]) -> Library:
+def load_library(root: Path, threshold: float, leave_out: set[str], faces: Path | None = None) -> Library:
     """Read the photographs of `FOLDERS`.
 
     Args:
         root: The folder they lie in.
         threshold: The least share of annotators that makes a drawn boundary an edge.
         leave_out: Names of photographs of ``root/natural`` that are not read.
+        faces: A CSV file of face boxes (`read_faces`); None: no photograph has any.
 
     Raises:
-        DataError: nothing can be cut out.
+        DataError: nothing can be cut out, or the file of faces cannot be used.
         MaskError: a boundary picture or an instance file cannot be used.
     """
     annotated = _annotations(root)
+    boxes = read_faces(faces) if faces else {}
     photographs, cut_outs = [], []
     for folder in FOLDERS:
         for path in list_images(root / folder) if (root / folder).is_dir() else []:
             if folder == "natural" and path.name in leave_out:
                 continue
-            photograph, masks = _read(root, path, annotated.get(f"{folder}/{path.name}"), threshold)
+            name = f"{folder}/{path.name}"
+            photograph, masks = _read(root, path, annotated.get(name), threshold)
+            photograph = replace(photograph, faces=tuple(boxes.get(name, ())))
             photographs.append(photograph)
-            cut_outs += [cut for mask in masks if (cut := _cut_out(photograph.pixels, mask)) is not None]
+            cut_outs += [cut for mask in masks if (cut := _cut_out(photograph, mask)) is not None]
     if not cut_outs:
         raise DataError(f"{root}: found no object to cut out; natural_masks/ or coco_scenes/instances.json are needed")
     return Library(photographs, cut_outs)
+
+
+def read_faces(path: Path) -> dict[str, list[Box]]:
+    """Boxes of faces by the picture's path below the data folder.
+
+    The file has a header with ``path``, ``x``, ``y``, ``w``, ``h`` (pixels) and ``confidence`` (0 to 1); boxes below
+    0.8 are passed by.
+
+    Raises:
+        DataError: it cannot be read, or a row is not of that form.
+    """
+    found: dict[str, list[Box]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                x, y, w, h, confidence = (float(row[name]) for name in ("x", "y", "w", "h", "confidence"))
+                if not all(map(math.isfinite, (x, y, w, h))):
+                    raise ValueError(f"a box of {row['path']} is not finite")
+                if confidence >= _LEAST_CONFIDENCE and min(w, h) > 0:
+                    found.setdefault(row["path"], []).append((x, y, w, h))
+    except (OSError, UnicodeDecodeError, KeyError, ValueError, TypeError) as error:
+        raise DataError(
+            f"data.faces={path}: not a CSV file with path,x,y,w,h,confidence in every row: {error}"
+        ) from None
+    return found
 
 
 def _annotations(root: Path) -> dict[str, AnnotatedImage]:
@@ -144,12 +182,22 @@ def _segments(share: np.ndarray) -> Iterator[np.ndarray]:
             yield cv2.dilate((labels == label).astype(np.uint8), np.ones((3, 3), np.uint8))
 
 
-def _cut_out(pixels: np.ndarray, mask: np.ndarray) -> CutOut | None:
+def _cut_out(photograph: Photograph, mask: np.ndarray) -> CutOut | None:
     if not _LEAST_AREA * mask.size <= np.count_nonzero(mask) <= _MOST_AREA * mask.size:
         return None
     x, y, w, h = cv2.boundingRect(mask)
-    box = (slice(max(y - _MARGIN, 0), y + h + _MARGIN), slice(max(x - _MARGIN, 0), x + w + _MARGIN))
-    return CutOut(pixels[box], np.ascontiguousarray(mask[box]))
+    top, left = max(y - _MARGIN, 0), max(x - _MARGIN, 0)
+    box = (slice(top, y + h + _MARGIN), slice(left, x + w + _MARGIN))
+    faces = tuple(
+        (face_x - left, face_y - top, face_w, face_h)
+        for face_x, face_y, face_w, face_h in photograph.faces
+        if _set_at(mask, face_y + face_h / 2, face_x + face_w / 2)
+    )
+    return CutOut(photograph.pixels[box], np.ascontiguousarray(mask[box]), faces)
+
+
+def _set_at(mask: np.ndarray, y: float, x: float) -> bool:
+    return 0 <= y < mask.shape[0] and 0 <= x < mask.shape[1] and bool(mask[int(y), int(x)])
 
 
 def _check_size(picture: np.ndarray, size: tuple[int, int], path: Path) -> None:

@@ -1,12 +1,14 @@
 """``data=scenes``: unlimited training scenes composed from a folder of photographs, with exact object edges.
 
-Three kinds of scene, each a square crop with its edge mask:
+Four kinds of scene, each a square crop with its edge mask:
 
 - *plain*: a photograph with the boundaries that people drew in it (BSDS);
 - *pasted*: objects cut from other photographs (COCO, Penn-Fudan, BSDS segments) laid over a labelled photograph;
-- *leaves*: a dead-leaves composition, many random shapes filled with parts of photographs or plain colours.
+- *leaves*: a dead-leaves composition, many random shapes filled with parts of photographs or plain colours;
+- *portraits*: a part of a labelled photograph about a face, or a person with a face cut out and laid over one.
 
-The mask holds the visible outlines of what was pasted and the known edges of whatever remains visible below and inside.
+The mask holds the visible outlines of what was pasted and the known edges of whatever remains visible below and inside,
+save those inside faces, where faces are known.
 """
 
 import logging
@@ -19,8 +21,18 @@ from torch.utils.data import Dataset
 
 from datamodules import transforms
 from datamodules.coco import MaskedDataModule, MaskedImages
-from datamodules.compose import Canvas, colour_change, fit, fit_edges, random_outline, random_window, soften
-from datamodules.library import Library, Photograph, boundary_names, load_library
+from datamodules.compose import (
+    Box,
+    Canvas,
+    colour_change,
+    draw_faces,
+    fit,
+    fit_edges,
+    random_outline,
+    random_window,
+    soften,
+)
+from datamodules.library import CutOut, Library, Photograph, boundary_names, load_library
 from datamodules.sampling import Counter, Key, sample_rng
 from icm.masks.base import Masks, NoMasks
 from icm.masks.boundaries import BoundaryMasks
@@ -36,19 +48,23 @@ _LEAF_MAGNIFY = (0.5, 2.0)
 _OBJECT_SIDE = (0.25, 0.95)
 # Radius of a leaf as a share of the crop; radii follow a power law, many small ones and few large.
 _LEAF_RADIUS = (0.05, 0.4)
+# Height of the face of a portrait, pixels, and how far it may be magnified for it; smaller faces show nothing.
+_FACE_HEIGHT, _FACE_MAGNIFY, _LEAST_FACE = (24, 220), 4.0, 16
+# How far from the middle of a portrait its face may lie, as a share of the side.
+_FACE_OFF = 0.45
 
 
 class Scenes(Dataset):
     """Composed scenes, other ones every epoch.
 
     ``dataset[index, epoch]`` is {"image": float32 (3, crop, crop) in [0, 1], "mask": float32 (1, crop, crop) of 0 and
-    1, "name": str}.
+    1, "faces": likewise, 1 inside known faces, "name": str}.
 
     Args:
         library: What they are composed of.
         crop: Side of a scene, pixels.
         length: Scenes an epoch.
-        shares: The parts of plain, pasted and leaves scenes.
+        shares: The parts of plain, pasted, leaves and portrait scenes.
         dilation: Side in pixels of the square that thickens the edges (odd, 1 = none).
         everywhere: The mask is all ones: the same scenes for plain rate-distortion training.
         seed: With epoch and index, all that a scene depends on.
@@ -59,7 +75,7 @@ class Scenes(Dataset):
         library: Library,
         crop: int,
         length: int,
-        shares: tuple[float, float, float],
+        shares: tuple[float, float, float, float],
         dilation: int,
         everywhere: bool,
         seed: int,
@@ -69,6 +85,7 @@ class Scenes(Dataset):
         self.limits = np.cumsum(shares) / np.sum(shares)
         self.drawn = [photograph for photograph in library.photographs if photograph.drawn]
         self.labelled = [photograph for photograph in library.photographs if photograph.labelled]
+        self.portraits = _portraits(self.labelled, library.cut_outs)
         self.samples, self.damaged, self.bare = Counter(), Counter(), Counter()
 
     def __len__(self) -> int:
@@ -77,16 +94,17 @@ class Scenes(Dataset):
     def __getitem__(self, key: int | Key) -> dict[str, torch.Tensor | str]:
         key = key if isinstance(key, tuple) else (key, 0)
         rng = sample_rng(self.seed, key)
-        kind = ("plain", "pasted", "leaves")[int(np.searchsorted(self.limits, rng.random(), side="right"))]
+        kind = ("plain", "pasted", "leaves", "portrait")[int(np.searchsorted(self.limits, rng.random(), side="right"))]
         canvas = getattr(self, kind)(rng)
         pixels = cv2.LUT(canvas.pixels, colour_change(rng, 0.4))
-        edges = dilate(canvas.outlines() | canvas.own_edges, self.dilation)
+        edges = dilate(canvas.outlines() | canvas.own_edges & (1 - canvas.faces), self.dilation)
         self.samples.add()
         if not edges.any():
             self.bare.add()
         mask = np.ones_like(edges) if self.everywhere else edges
-        image, weights = transforms.to_tensors(*transforms.random_flip(pixels, mask, rng))
-        return {"image": image, "mask": weights, "name": f"{kind}-{key[1]}-{key[0]}"}
+        masks = np.dstack([mask, canvas.faces])
+        image, weights = transforms.to_tensors(*transforms.random_flip(pixels, masks, rng))
+        return {"image": image, "mask": weights[:1], "faces": weights[1:], "name": f"{kind}-{key[1]}-{key[0]}"}
 
     def plain(self, rng: np.random.Generator) -> Canvas:
         return self._background(self.drawn, rng)
@@ -106,6 +124,29 @@ class Scenes(Dataset):
             self._paste_leaf(canvas, radius * self.crop, rng)
         return canvas
 
+    def portrait(self, rng: np.random.Generator) -> Canvas:
+        source, (x, y, w, h) = self.portraits[rng.integers(len(self.portraits))]
+        low, high = _FACE_HEIGHT
+        factor = float(np.exp(rng.uniform(np.log(low), np.log(max(low, min(high, _FACE_MAGNIFY * h)))))) / h
+        off = rng.uniform(-_FACE_OFF, _FACE_OFF, 2)
+        if isinstance(source, CutOut):
+            canvas = self._background(self.labelled, rng)
+            top, left = (
+                round(float(self.crop * (0.5 + share) - factor * middle))
+                for share, middle in zip(off, (y + h / 2, x + w / 2), strict=True)
+            )
+            height, width = (max(2, round(side * factor)) for side in source.mask.shape)
+            self._paste(canvas, source, height, width, top, left, rng.random() < 0.5, colour_change(rng, 0.6))
+            return canvas
+        height, width = source.edges.shape
+        side = min(round(self.crop / max(factor, self.crop / height, self.crop / width)), height, width)
+        top = int(np.clip(y + h / 2 + off[0] * side - side / 2, 0, height - side))
+        left = int(np.clip(x + w / 2 + off[1] * side - side / 2, 0, width - side))
+        canvas = Canvas(*self._window(source, (slice(top, top + side), slice(left, left + side)), self.crop, self.crop))
+        if rng.random() < 0.3:
+            self._paste_object(canvas, rng)
+        return canvas
+
     def _background(self, photographs: list[Photograph], rng: np.random.Generator) -> Canvas:
         return Canvas(*self._part(photographs, self.crop, self.crop, _MAGNIFY, rng))
 
@@ -116,23 +157,41 @@ class Scenes(Dataset):
         width: int,
         magnify: tuple[float, float],
         rng: np.random.Generator,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """A random part of a photograph and its known edges, both (height, width)."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A random part of a photograph, its known edges and its faces, all (height, width)."""
         photograph = photographs[rng.integers(len(photographs))]
         window = random_window(rng, *photograph.edges.shape, height, width, *magnify)
-        return fit(photograph.pixels[window], height, width), fit_edges(photograph.edges[window], height, width)
+        return self._window(photograph, window, height, width)
+
+    @staticmethod
+    def _window(
+        photograph: Photograph, window: tuple[slice, slice], height: int, width: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return (
+            fit(photograph.pixels[window], height, width),
+            fit_edges(photograph.edges[window], height, width),
+            draw_faces(photograph.faces, window, height, width),
+        )
 
     def _paste_object(self, canvas: Canvas, rng: np.random.Generator) -> None:
         cut = self.library.cut_outs[rng.integers(len(self.library.cut_outs))]
         factor = min(rng.uniform(*_OBJECT_SIDE) * self.crop / max(cut.mask.shape), _MAGNIFY[1])
         height, width = (max(2, round(side * factor)) for side in cut.mask.shape)
-        pixels = cv2.LUT(fit(cut.pixels, height, width), colour_change(rng, 0.6))
-        mask = fit(cut.mask * np.uint8(255), height, width) >= 128
-        if rng.random() < 0.5:
-            pixels, mask = pixels[:, ::-1], mask[:, ::-1]
+        change, mirrored = colour_change(rng, 0.6), rng.random() < 0.5
         # Centred inside the crop, so that at least a part of it always shows.
         y, x = (int(rng.integers(self.crop)) - side // 2 for side in (height, width))
-        canvas.paste(pixels, soften(mask), y, x)
+        self._paste(canvas, cut, height, width, y, x, mirrored, change)
+
+    @staticmethod
+    def _paste(
+        canvas: Canvas, cut: CutOut, height: int, width: int, y: int, x: int, mirrored: bool, change: np.ndarray
+    ) -> None:
+        pixels = cv2.LUT(fit(cut.pixels, height, width), change)
+        mask = fit(cut.mask * np.uint8(255), height, width) >= 128
+        faces = draw_faces(cut.faces, (slice(0, cut.mask.shape[0]), slice(0, cut.mask.shape[1])), height, width)
+        if mirrored:
+            pixels, mask, faces = pixels[:, ::-1], mask[:, ::-1], faces[:, ::-1]
+        canvas.paste(pixels, soften(mask), y, x, faces=faces)
 
     def _paste_leaf(self, canvas: Canvas, radius: float, rng: np.random.Generator) -> None:
         outline = random_outline(rng) * radius
@@ -147,12 +206,17 @@ class Scenes(Dataset):
             4,
         )
         if rng.random() < 0.15:
-            pixels, edges = np.full((height, width, 3), rng.integers(0, 256, 3), np.uint8), None
+            pixels, edges, faces = np.full((height, width, 3), rng.integers(0, 256, 3), np.uint8), None, None
         else:
-            pixels, edges = self._part(self.labelled, height, width, _LEAF_MAGNIFY, rng)
+            pixels, edges, faces = self._part(self.labelled, height, width, _LEAF_MAGNIFY, rng)
             pixels = cv2.LUT(pixels, colour_change(rng, 0.6))
         y, x = (int(rng.integers(self.crop)) - side // 2 for side in (height, width))
-        canvas.paste(pixels, alpha, y, x, edges)
+        canvas.paste(pixels, alpha, y, x, edges, faces)
+
+
+def _portraits(photographs: list[Photograph], cut_outs: list[CutOut]) -> list[tuple[Photograph | CutOut, Box]]:
+    """Every face that is large enough, with what it is in."""
+    return [(source, box) for source in (*photographs, *cut_outs) for box in source.faces if box[3] >= _LEAST_FACE]
 
 
 class SceneEdges(MaskedDataModule):
@@ -169,6 +233,9 @@ class SceneEdges(MaskedDataModule):
         plain: The part of plain scenes, in any unit.
         pasted: The part of pasted scenes.
         leaves: The part of leaves scenes.
+        portraits: The part of portrait scenes; above 0 only with ``faces``.
+        faces: CSV file of the boxes of faces (`datamodules.library.read_faces`), below ``path`` unless absolute; None:
+            nobody looks for faces, and edges inside them are edges.
         crop: Side of the square training crops, pixels.
         val_crop: That of validation.
         batch_size: Samples of one training batch of one process.
@@ -189,6 +256,8 @@ class SceneEdges(MaskedDataModule):
         plain: float = 0.25,
         pasted: float = 0.45,
         leaves: float = 0.3,
+        portraits: float = 0,
+        faces: str | None = None,
         crop: int = 192,
         val_crop: int = 320,
         batch_size: int = 8,
@@ -199,8 +268,12 @@ class SceneEdges(MaskedDataModule):
         super().__init__(batch_size, val_batch_size, workers, seed)
         if not isinstance(masks, BoundaryMasks | NoMasks):
             raise DataError("data=scenes makes its own edges: use masks=boundaries or masks=none")
-        if min(plain, pasted, leaves) < 0 or plain + pasted + leaves <= 0:
-            raise DataError(f"data.plain={plain} data.pasted={pasted} data.leaves={leaves}: use shares >= 0, not all 0")
+        shares = (plain, pasted, leaves, portraits)
+        if min(shares) < 0 or sum(shares) <= 0:
+            named = zip(("plain", "pasted", "leaves", "portraits"), shares, strict=True)
+            raise DataError(" ".join(f"data.{name}={share}" for name, share in named) + ": use shares >= 0, not all 0")
+        if portraits and not faces:
+            raise DataError(f"data.portraits={portraits}: portraits need data.faces, the CSV file of boxes of faces")
         for name, value, least in (
             ("scenes", scenes, 1),
             ("held_out", held_out, 1),
@@ -210,7 +283,7 @@ class SceneEdges(MaskedDataModule):
             if value < least:
                 raise DataError(f"data.{name}={value}: use {least} or more")
         self.path, self.masks, self.held_out, self.scenes = path, masks, held_out, scenes
-        self.shares, self.crop, self.val_crop = (plain, pasted, leaves), crop, val_crop
+        self.shares, self.faces, self.crop, self.val_crop = shares, faces, crop, val_crop
 
     def setup(self, stage: str | None = None) -> None:
         if self.train_set is not None:
@@ -221,9 +294,11 @@ class SceneEdges(MaskedDataModule):
         if self.held_out >= len(names):
             raise DataError(f"data.held_out={self.held_out}: only {len(names)} photographs have drawn boundaries")
         chosen = held_out_names(names, self.held_out)
-        library = load_library(root, edges.threshold, set(chosen))
+        library = load_library(root, edges.threshold, set(chosen), root / self.faces if self.faces else None)
         log.info("%s: %d photographs, %d cut-outs", root, len(library.photographs), len(library.cut_outs))
         everywhere = self.masks.region == "plain"
+        if self.shares[3] and not any(source.faces for source in (*library.photographs, *library.cut_outs)):
+            raise DataError(f"data.faces={self.faces}: no face of it is in a photograph that is used; check its paths")
         self.train_set = Scenes(library, self.crop, self.scenes, self.shares, edges.dilation, everywhere, self.seed)
         self.val_set = self._validation(root, chosen)
 

@@ -63,31 +63,56 @@ class GatedHyperprior(Hyperprior):
         N: As in `Hyperprior`.
         M: As in `Hyperprior`.
         gate: Channels of the gate.
+        blocks: Where the gate is shut, the encoder sees averages over squares: of 16 pixels (None), or so many of them
+            along the picture's longer side, so that a large face is as coarse as a small one.
+        gate_only: Train the gate alone, from its cross-entropy with the mask; the codec stays as it is, and decodes
+            what it decoded before.
     """
 
     signature: ClassVar[tuple[str, ...]] = (*Hyperprior.signature, "gate.out.weight")
 
-    def __init__(self, N: int = 64, M: int = 96, gate: int = 32):
+    def __init__(self, N: int = 64, M: int = 96, gate: int = 32, blocks: int | None = None, gate_only: bool = False):
         super().__init__(N=N, M=M)
         self.gate = EdgeGate(gate)
+        # In the weights' file, for it is the encoder's as much as they are; files without it have 16 pixels.
+        self.register_buffer("blocks", None if blocks is None else torch.tensor(blocks))
+        self.gate_only = gate_only
+        if gate_only:
+            for name, parameter in self.named_parameters():
+                parameter.requires_grad_(name.startswith("gate."))
 
     def forward(self, x: Tensor) -> dict:
         logits = self.gate(x)
-        return {**super().forward(gated(x, logits)), "edge_logits": logits}
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.gate_only):
+            return {**super().forward(gated(x, logits, self._blocks)), "edge_logits": logits}
 
     def _compress_one(self, x: Tensor) -> tuple[bytes, bytes]:
-        return super()._compress_one(gated(x, self.gate(x)))
+        return super()._compress_one(gated(x, self.gate(x), self._blocks))
+
+    @property
+    def _blocks(self) -> int | None:
+        return None if self.blocks is None else int(self.blocks)
 
     def architecture(self) -> dict:
-        return {**super().architecture(), "gate": self.gate.out.in_channels}
+        blocks = {} if self.blocks is None else {"blocks": self._blocks}
+        return {**super().architecture(), "gate": self.gate.out.in_channels, **blocks}
 
     @classmethod
     def architecture_of(cls, state: Mapping[str, Tensor]) -> dict:
-        return {**super().architecture_of(state), "gate": state["gate.out.weight"].shape[1]}
+        blocks = {"blocks": int(state["blocks"])} if "blocks" in state else {}
+        return {**super().architecture_of(state), "gate": state["gate.out.weight"].shape[1], **blocks}
 
 
-def gated(x: Tensor, logits: Tensor) -> Tensor:
-    """``x`` (B, 3, H, W) where ``logits`` (B, 1, H, W) are high, its 16 x 16 averages where they are low."""
-    coarse = F.avg_pool2d(x, _SMOOTHING)
-    coarse = F.interpolate(coarse, scale_factor=_SMOOTHING, mode="bilinear", align_corners=False)
+def gated(x: Tensor, logits: Tensor, blocks: int | None = None) -> Tensor:
+    """``x`` (B, 3, H, W) where ``logits`` (B, 1, H, W) are high, its averages over squares where they are low.
+
+    The squares have 16 pixels, or there are ``blocks`` of them along the longer side.
+    """
+    height, width = x.shape[-2:]
+    if blocks is None:
+        coarse = F.avg_pool2d(x, _SMOOTHING)
+    else:
+        rows, columns = (max(1, round(blocks * side / max(height, width))) for side in (height, width))
+        coarse = F.interpolate(x, size=(rows, columns), mode="area")
+    coarse = F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
     return torch.lerp(coarse, x, logits.sigmoid().to(x.dtype))

@@ -27,7 +27,7 @@ class CodecTraining(pl.LightningModule):
     alone are clipped (``trainer.gradient_clip_val``, ``trainer.gradient_clip_algorithm``).
 
     A batch is {"image": (B, 3, H, W) float32 RGB in [0, 1], "mask": (B, 1, H, W) of 0 and 1} and, where pictures are
-    padded, "valid": (B, 1, H, W), 0 in the padding.
+    padded, "valid": (B, 1, H, W), 0 in the padding; where faces are known, "faces": (B, 1, H, W), 1 inside them.
 
     Args:
         network: What is trained.
@@ -134,7 +134,7 @@ class CodecTraining(pl.LightningModule):
         x = self._arranged(batch["image"])
         step = self.trainer.global_step
         output = self.network(x)
-        terms = self.objective(output, x, batch["mask"], batch.get("valid"), step)
+        terms = self.objective(output, x, batch["mask"], batch.get("valid"), step, batch.get("faces"))
         auxiliary = self.network.aux_loss()
         bare = terms.pop("empty_masks")
         terms["masked_psnr"] = torch.where(bare < len(x), terms["masked_psnr"], torch.nan)
@@ -202,5 +202,8 @@ def _inside(output: dict, batch: dict) -> dict[str, Tensor]:
     figures = {f"bpp_{name}": bits for name, bits in bits_by_latent(output["likelihoods"], batch["image"]).items()}
     figures["mask_coverage"] = batch["mask"].float().mean()
     if "edge_logits" in output:
-        figures["gate_coverage"] = output["edge_logits"].float().sigmoid().mean()
+        opened = output["edge_logits"].float().sigmoid()
+        figures["gate_coverage"] = opened.mean()
+        if "faces" in batch:
+            figures["gate_in_faces"] = (opened * batch["faces"]).sum() / batch["faces"].sum()
     return figures

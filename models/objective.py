@@ -32,6 +32,9 @@ class RateDistortion:
             objects, or their interiors), ``plain`` every pixel of the picture, whatever mask comes.
         edge_weight: Weight of the edge prediction of a network that makes one (``"edge_logits"`` of `models.gated`):
             its binary cross-entropy with the mask is added to ``loss``. The other networks take no notice of it.
+        edge_odds: How much more a pixel near an edge weighs there than another one: edges are rare.
+        face_weight: Weight of what shuts the edge prediction inside faces, for data that knows them: the mean over all
+            pixels of softplus(logit) where there is a face is added to ``loss``; the cross-entropy leaves faces out.
         distortion: ``mse`` or ``ms_ssim``.
         warmup: Optimizer steps at the start of a training in which every pixel counts, as under ``plain``: a network
             learns to code pictures before it learns where to.
@@ -43,6 +46,8 @@ class RateDistortion:
     lmbda: float = 0.05
     region: str = "edge"
     edge_weight: float = 0.0
+    edge_odds: float = 3.0
+    face_weight: float = 0.0
     distortion: str = "mse"
     warmup: int = 0
 
@@ -55,6 +60,10 @@ class RateDistortion:
                 raise UserError(f"objective.{name}={value}: choose from {', '.join(choices)}")
         if isinstance(self.lmbda, bool) or not isinstance(self.lmbda, int | float) or not 0 < self.lmbda < math.inf:
             raise UserError(f"objective.lmbda={self.lmbda}: must be a number above 0 (the paper: 0.02 to 0.06)")
+        if not 0 < self.edge_odds < math.inf:
+            raise UserError(f"objective.edge_odds={self.edge_odds}: must be a number above 0, such as 3")
+        if not 0 <= self.face_weight < math.inf:
+            raise UserError(f"objective.face_weight={self.face_weight}: must be a number, 0 or above")
         if isinstance(self.warmup, bool) or not isinstance(self.warmup, int) or self.warmup < 0:
             raise UserError(f"objective.warmup={self.warmup}: must be a whole number of steps, 0 for none")
 
@@ -65,6 +74,7 @@ class RateDistortion:
         mask: Tensor | None = None,
         valid: Tensor | None = None,
         step: int | None = None,
+        faces: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The loss of one batch and what it is made of, all float32 scalars.
 
@@ -75,6 +85,7 @@ class RateDistortion:
             valid: (B, 1, H, W) of 0 and 1: 0 in the padding around a picture, whose distortion never counts; None:
                 all ones.
             step: Optimizer steps done, for the warm-up; None: it is over.
+            faces: (B, 1, H, W) of 0 and 1, 1 inside faces; None: nobody knows.
 
         Returns:
             - ``loss``: with gradient; the entropy bottleneck's ``network.aux_loss()`` is to be added by the caller
@@ -94,8 +105,13 @@ class RateDistortion:
         masked_mse = ((x - x_hat) * counted).square().mean()
         distortion = 255**2 * masked_mse if self.distortion == "mse" else 1 - ms_ssim(x * counted, x_hat * counted)
         loss = rate + self.lmbda * distortion
-        if self.edge_weight and "edge_logits" in output:
-            loss = loss + self.edge_weight * edge_cross_entropy(output["edge_logits"].float(), mask)
+        if "edge_logits" in output:
+            logits = output["edge_logits"].float()
+            apart = faces if self.face_weight else None
+            if self.edge_weight:
+                loss = loss + self.edge_weight * edge_cross_entropy(logits, mask, self.edge_odds, apart)
+            if apart is not None:
+                loss = loss + self.face_weight * (F.softplus(logits) * apart).mean()
         with torch.no_grad():
             filled = mask.flatten(1).sum(1) > 0
             inside = masked_psnr(x, x_hat, mask)
@@ -120,14 +136,15 @@ def ms_ssim(x: Tensor, x_hat: Tensor) -> Tensor:
         return measured(x_hat.float(), x.float(), data_range=1.0)
 
 
-def edge_cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
-    """Binary cross-entropy of predicted and true edges, mean over pixels; both (B, 1, H, W).
+def edge_cross_entropy(logits: Tensor, mask: Tensor, odds: float = 3.0, apart: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy of predicted and true edges, mean over pixels; all (B, 1, H, W).
 
-    Two pixels beside an edge count as edge, for the coder needs them too; edges weigh three times, for they are rare.
+    Two pixels beside an edge count as edge, for the coder needs them too; edges weigh ``odds`` times as much as others.
+    Pixels that are set ``apart`` count as 0.
     """
-    return F.binary_cross_entropy_with_logits(
-        logits, F.max_pool2d(mask, 5, stride=1, padding=2), pos_weight=logits.new_tensor(3.0)
-    )
+    target = F.max_pool2d(mask, 5, stride=1, padding=2)
+    weight = None if apart is None else 1 - apart.to(logits)
+    return F.binary_cross_entropy_with_logits(logits, target, weight, pos_weight=logits.new_tensor(odds))
 
 
 def bits_per_pixel(likelihoods: dict[str, Tensor], x: Tensor) -> Tensor:

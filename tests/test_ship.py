@@ -112,6 +112,30 @@ def test_what_ships_has_converged_quantiles(photographs, save, tmp_path):
     assert {**first, "sha256": ""} == {**second, "sha256": ""}
 
 
+def test_a_gate_ships_with_the_codec_of_another_network(photographs, save, tmp_path, capsys):
+    out, options = tmp_path / "out", ["--data", str(photographs), "--images", "2"]
+    assert main(["ship", str(save()), *ARGUMENTS, *options, "--output", str(out)]) == 0
+    other = out / "edge_low.safetensors"
+    trained = save(CONFIG | {"objective": {"region": "edge", "lmbda": 0.5}}, step=5)
+    options += ["--variant", "faceless", "--rate", "mid", "--output", str(out)]
+    assert main(["ship", str(trained), "--codec", str(other), "--gate-bias", "1.5", *options]) == 0
+    made, codec, gate = (load_network(path) for path in (out / "faceless_mid.safetensors", other, trained))
+    for name, value in made.state_dict().items():
+        if value.is_floating_point() and not name.startswith("entropy_bottleneck"):
+            expected = (gate if name.startswith("gate.") else codec).state_dict()[name]
+            expected = expected + 1.5 if name == "gate.out.bias" else expected
+            assert torch.allclose(value, expected, rtol=1e-3, atol=1e-6), name
+    card = json.loads((out / "faceless_mid.json").read_text())
+    assert (card["codec"], card["lambda"], card["steps"], card["gate_bias"]) == ("edge_low.safetensors", 0.02, 5, 1.5)
+    wide = save_safetensors(GatedHyperprior(16, 12, gate=8), tmp_path / "wide.safetensors")
+    wide.with_suffix(".json").write_text((out / "edge_low.json").read_text())
+    assert main(["ship", str(trained), "--codec", str(wide), *options]) == 1
+    assert "use equal ones" in capsys.readouterr().err
+    plain = save_safetensors(Hyperprior(8, 12), tmp_path / "plain.safetensors")
+    assert main(["ship", str(trained), "--codec", str(plain), *options]) == 1
+    assert "has no gate" in capsys.readouterr().err
+
+
 def test_a_network_trained_on_any_data_ships_from_the_run_alone(save, tmp_path):
     from datamodules.demo_coco import make_demo
 

@@ -62,7 +62,8 @@ class LearnedCodec:
         device: Where the network runs, ``cpu`` or ``cuda``; streams of one device are not promised to decode on
             another unless they are portable. A GPU makes the whole process compute in one way only, for a decoder must
             round as its encoder did: deterministic algorithms, float32 without TF32.
-        variant: Of the shipped networks: ``edge``, or ``control``, the same network trained without edges.
+        variant: Of the shipped networks: ``edge``; ``faceless``, which takes nothing inside faces for an edge; or
+            ``control``, the same network trained without edges.
         rate: Of the shipped networks: ``low``, ``mid`` or ``high``.
         portable: Whether streams are to decode on any machine; see `models.portable` for the promise.
         title, series: Instead of the names that a checkpoint gets, such as ``LIC-TCM``.
@@ -110,10 +111,9 @@ class LearnedCodec:
             self.variant = variant
             self.point = {"rate": rate}
             self.parameters = {"variant": variant}
-            edge = names("SA-ICM", rate, settings, defaults)
-            control = names("SA-ICM control", rate, settings, defaults)
-            self.title, self.series, self.short = edge if variant == "edge" else control
-            self.baseline_of = edge[1] if variant == "control" else ""
+            self.title, self.series, self.short = names(shipped.VARIANTS[variant], rate, settings, defaults)
+            if variant == "control":
+                self.baseline_of = names(shipped.VARIANTS["edge"], rate, settings, defaults)[1]
         elif name == "learned" and checkpoint in zoo.FILES and not Path(checkpoint).exists():
             self.checkpoint = zoo.find(str(checkpoint))
             digest = file_sha256(self.checkpoint)

@@ -9,7 +9,8 @@ from icm.codecs.base import BitstreamError, CodecError, choice
 from icm.files import file_sha256
 
 FOLDER = Path(__file__).resolve().parents[2] / "checkpoints"
-VARIANTS = ("edge", "control")
+# What the codec of each variant is called.
+VARIANTS = {"edge": "SA-ICM", "faceless": "SA-ICM faceless", "control": "SA-ICM control"}
 RATES = ("low", "mid", "high")
 
 
@@ -32,7 +33,7 @@ def find(variant: str, rate: str) -> Shipped:
     Raises:
         CodecError: Another variant or rate, a missing file, or one that differs from its card.
     """
-    choice("sa_icm", "variant", variant, VARIANTS)
+    choice("sa_icm", "variant", variant, tuple(VARIANTS))
     choice("sa_icm", "rate", rate, RATES)
     return _checked(FOLDER / f"{variant}_{rate}.json")
 

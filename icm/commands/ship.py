@@ -21,6 +21,7 @@ from icm.files import atomic_write, file_sha256
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
+    from models.gated import EdgeGate
     from models.network import CodecNetwork
 
 DESCRIPTION = (
@@ -28,7 +29,10 @@ DESCRIPTION = (
     "rate, PSNR and selectivity on the images that its data holds out. The entropy bottleneck's quantiles are brought "
     "to convergence first. With --measure: measure a shipped network again and compare with its card."
 )
-_TRAINING = ("network", "objective", "masks", "data", "optimizer", "lambda", "steps", "seed", "commit", "init_from")
+_TRAINING = (
+    "network", "objective", "masks", "data", "optimizer", "lambda", "steps", "seed", "commit", "init_from", "codec",
+    "gate_bias",
+)  # fmt: skip
 # What a card never holds: paths of the machine, and what shapes no result.
 _PRIVATE = ("path", "cache", "masks", "workers")
 # Where the classes are that a checkpoint may name for its data and masks; nothing else that it names is called.
@@ -42,7 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint", type=Path, nargs="?", metavar="CHECKPOINT",
         help="last.ckpt or best.ckpt of train.py, or a shipped .safetensors with its card",
     )  # fmt: skip
-    parser.add_argument("--variant", choices=VARIANTS, help="trained for edges, or the plain control")
+    parser.add_argument("--variant", choices=VARIANTS, help="what it was trained for")
+    parser.add_argument(
+        "--codec", type=Path, metavar="FILE",
+        help="a shipped .safetensors whose codec ships behind this network's gate; default: its own",
+    )  # fmt: skip
+    parser.add_argument(
+        "--gate-bias", type=float, metavar="B",
+        help="added to the logits of its gate, which then opens more readily; default: 0",
+    )  # fmt: skip
     parser.add_argument("--rate", choices=RATES, help="name of the rate point")
     parser.add_argument("--measure", type=Path, metavar="FILE", help="a shipped .safetensors to measure again")
     parser.add_argument("--data", metavar="DIR", help="data.path; default: where the training found its data")
@@ -65,6 +77,12 @@ def run(arguments: argparse.Namespace) -> int:
     training, data, measured_under = _training(arguments.checkpoint)
     images, masks = _held_out(data, arguments.data, _option(arguments.masks) or measured_under)
     network = load_network(arguments.checkpoint)
+    if arguments.codec:
+        network = _behind(network, load_network(arguments.codec), arguments)
+        training |= {"lambda": _card(arguments.codec).get("lambda"), "codec": arguments.codec.name}
+    if arguments.gate_bias is not None:
+        _gate_of(network, arguments.checkpoint).out.bias.data += arguments.gate_bias
+        training["gate_bias"] = arguments.gate_bias
     network.converge_quantiles()
     path = arguments.output / f"{arguments.variant}_{arguments.rate}.safetensors"
     # An earlier network and its card stay until this one is measured.
@@ -88,6 +106,28 @@ def run(arguments: argparse.Namespace) -> int:
     atomic_write(path.with_suffix(".json"), json.dumps(card, indent=2) + "\n")
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {json.dumps(card['held_out'])}")
     return 0
+
+
+def _behind(trained: "CodecNetwork", codec: "CodecNetwork", arguments: argparse.Namespace) -> "CodecNetwork":
+    """The codec with the trained network's gate in place of its own."""
+    for path, network in ((arguments.checkpoint, trained), (arguments.codec, codec)):
+        _gate_of(network, path)
+    mine = {name: trained.architecture()[name] for name in ("N", "M")}
+    if mine != (other := {name: codec.architecture()[name] for name in mine}):
+        raise UserError(
+            f"--codec {arguments.codec}: has {other}, but {arguments.checkpoint} has {mine}; use equal ones"
+        )
+    gate = {name: value for name, value in trained.state_dict().items() if name == "blocks" or name.startswith("gate.")}
+    trained.load_state_dict({**codec.state_dict(), **gate}, strict=False)
+    return trained
+
+
+def _gate_of(network: "CodecNetwork", path: Path) -> "EdgeGate":
+    from models.gated import GatedHyperprior
+
+    if not isinstance(network, GatedHyperprior):
+        raise UserError(f"{path}: has no gate; --codec and --gate-bias are for network=gated_hyperprior")
+    return network.gate
 
 
 def measure(network: "CodecNetwork", images: "Dataset", count: int | None = None) -> dict[str, float]:

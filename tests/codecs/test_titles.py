@@ -35,6 +35,7 @@ ROOT = Path(codecs.__file__).parents[2]
         ("mask", "Black box", "Black box", ""),
         ("downscale:4", "Downscale 4", "Downscale", "4"),
         ("sa_icm:edge:mid", "SA-ICM mid", "SA-ICM", "mid"),
+        ("sa_icm:faceless:low", "SA-ICM faceless low", "SA-ICM faceless", "low"),
         ("sa_icm:control:mid", "SA-ICM control mid", "SA-ICM control", "mid"),
     ],
 )

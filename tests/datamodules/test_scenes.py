@@ -10,6 +10,7 @@ import torch
 from datamodules.compose import label_outlines
 from datamodules.library import boundary_names, load_library
 from datamodules.scenes import SceneEdges, held_out_names
+from icm.errors import UserError
 from icm.images import write_png
 from icm.masks.annotations import AnnotationMasks
 from icm.masks.base import NoMasks
@@ -157,6 +158,52 @@ def test_cut_outs_have_their_objects_shape(root):
     assert all(np.pi * 30**2 < area < np.pi * 32**2 for area in areas)
 
 
+@pytest.fixture
+def faces(tmp_path):
+    """A face in the disc of two drawn photographs and on one of the two people; one box that is too unsure."""
+    path = tmp_path / "faces.csv"
+    path.write_text(
+        "path,x,y,w,h,confidence\nnatural/bsds_0.png,50,40,40,40,0.99\nnatural/bsds_1.png,50,40,40,40,1\n"
+        "natural/pf_1.png,32,22,16,20,0.9\nnatural/bsds_2.png,50,40,40,40,0.7\nnatural/absent.png,1,1,30,30,1\n"
+    )
+    return str(path)
+
+
+def test_faces_go_where_their_pictures_go_and_hold_no_edge(root, faces):
+    made = module(root, faces=faces, plain=0, pasted=0, leaves=0, portraits=1, held_out=1, scenes=60)
+    sources = [source for source, _ in made.train_set.portraits]
+    assert any(hasattr(source, "drawn") for source in sources)
+    assert any(not hasattr(source, "drawn") for source in sources)
+    found = scenes(made, 60)
+    assert {scene["name"].split("-")[0] for scene in found} == {"portrait"}
+    shown = [scene for scene in found if scene["faces"].any()]
+    assert len(shown) > 50
+    # The whole of the drawn ring lies in its face; what crosses a face is what was pasted over it.
+    inside = [float((scene["mask"] * scene["faces"]).sum() / scene["faces"].sum()) for scene in shown]
+    assert np.mean(inside) < 0.02 < np.mean([float(scene["mask"].mean()) for scene in scenes(module(root), 24)])
+
+
+def test_faces_leave_pictures_as_they_are(root, faces):
+    for before, after in zip(scenes(module(root)), scenes(module(root, faces=faces)), strict=True):
+        assert torch.equal(before["image"], after["image"])
+        assert torch.equal(before["mask"] * (1 - after["faces"]) > 0, after["mask"] * (1 - after["faces"]) > 0)
+        assert not before["faces"].any()
+
+
+def test_a_file_of_faces_that_cannot_be_used_is_named(root, tmp_path):
+    path = tmp_path / "boxes.csv"
+    with pytest.raises(UserError, match=r"data\.portraits=1: portraits need data\.faces"):
+        module(root, portraits=1)
+    for text in (None, "image,x\na,1\n", "path,x,y,w,h,confidence\na.png,1,2,inf,4,1\n"):
+        if text is not None:
+            path.write_text(text)
+        with pytest.raises(UserError, match=r"data\.faces=.*boxes\.csv: not a CSV file with path,x,y,w,h,confidence"):
+            module(root, portraits=1, faces=str(path))
+    path.write_text("path,x,y,w,h,confidence\nelsewhere.png,1,2,30,40,1\n")
+    with pytest.raises(UserError, match="no face of it is in a photograph that is used"):
+        module(root, portraits=1, faces=str(path))
+
+
 def test_mistakes_are_named(root, tmp_path):
     cases = [
         (lambda: module(root, AnnotationMasks()), "use masks=boundaries or masks=none"),
@@ -167,8 +214,6 @@ def test_mistakes_are_named(root, tmp_path):
         (lambda: module(root, crop=4), r"data\.crop=4"),
         (lambda: module(root, BoundaryMasks(threshold=0)), r"masks\.threshold=0"),
     ]
-    from icm.errors import UserError
-
     for build, message in cases:
         with pytest.raises(UserError, match=message):
             build()

@@ -49,6 +49,32 @@ def test_edge_cross_entropy_of_known_values():
     assert edge_cross_entropy(torch.zeros_like(mask), mask).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_pixels_of_faces_leave_the_cross_entropy_and_shut_the_gate(network):
+    mask, faces = torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
+    mask[..., 32, :], faces[..., 16:48, 16:48] = 1, 1
+    wrong = torch.where(faces > 0, 20.0, -20.0)
+    assert edge_cross_entropy(wrong, mask * (1 - faces), apart=1 - faces) > 1
+    assert edge_cross_entropy(wrong, mask * (1 - faces), apart=faces) < edge_cross_entropy(wrong, mask * (1 - faces))
+    x, output = torch.rand(1, 3, 64, 64), network(torch.rand(1, 3, 64, 64))
+    objective = RateDistortion(lmbda=0.01, face_weight=2)
+    opened, shut = (
+        objective({**output, "edge_logits": torch.full_like(mask, logit)}, x, mask, faces=faces)["loss"].item()
+        for logit in (5.0, -5.0)
+    )
+    # softplus(5) - softplus(-5) = 5, over a quarter of the pixels.
+    assert opened - shut == pytest.approx(2 * 5 / 4, rel=1e-4)
+
+
+def test_training_the_gate_alone_leaves_the_codec_and_its_streams(network):
+    alone = GatedHyperprior(N=16, M=24, gate=8, gate_only=True)
+    alone.load_state_dict(network.state_dict())
+    x, mask = torch.rand(1, 3, 64, 64), (torch.rand(1, 1, 64, 64) > 0.9).float()
+    RateDistortion(lmbda=0.01, edge_weight=1)(alone(x), x, mask)["loss"].backward()
+    learnt = {name for name, parameter in alone.named_parameters() if parameter.grad is not None}
+    assert learnt == {name for name, _ in alone.named_parameters() if name.startswith("gate.")}
+    assert alone.architecture() == network.architecture()
+
+
 def test_streams_decode_to_the_networks_own_picture_after_a_round_trip_through_a_file(network, tmp_path):
     loaded = load_network(save_safetensors(network, tmp_path / "gated.safetensors", half=False))
     assert isinstance(loaded, GatedHyperprior)
