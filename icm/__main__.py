@@ -8,7 +8,7 @@ import argparse
 import importlib
 import sys
 
-from icm.errors import UserError
+from icm.errors import UserError, end_at_sigterm, exit_status
 
 COMMANDS = {
     "encode": ("icm.commands.encode", "code images to .icm files"),
@@ -33,7 +33,9 @@ def usage() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
+    if argv is None:
+        argv = sys.argv[1:]
+        end_at_sigterm()
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())
         return 0 if argv else 2
@@ -48,9 +50,9 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"icm {argv[0]}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print(f"icm {argv[0]}: interrupted; finished files are kept", file=sys.stderr)
-        return 130
+        return exit_status(error)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from icm.errors import UserError, is_interruption
-from icm.files import atomic_write
+from icm.files import atomic_write, remove_abandoned
 
 log = logging.getLogger(__name__)
 ERROR_FILE = "error.txt"
@@ -61,7 +61,10 @@ def forget(folder: Path) -> None:
 
 
 def refuse_unwritable(directory: Path) -> None:
-    """UserError in one line when results cannot be written to a folder (made when missing), before work is done."""
+    """UserError in one line when results cannot be written to a folder (made when missing), before work is done.
+
+    What writers that were killed have left there is removed.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory) as file:
@@ -69,6 +72,7 @@ def refuse_unwritable(directory: Path) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"{directory}: no results can be written there ({reason}); name another folder") from error
+    remove_abandoned(directory)
 
 
 @contextmanager

@@ -323,7 +323,7 @@ def test_a_full_disk_under_the_results_is_one_line_and_no_finished_run(faces_fol
     assert "Traceback" not in done.stdout + done.stderr
     assert "cannot be written (No space left on device)" in done.stderr.splitlines()[-1]
     assert not (disk / "run/summary.json").exists()
-    assert not list(disk.rglob("*.part"))
+    assert not list(disk.rglob(".*.tmp"))
 
 
 def test_a_full_disk_under_the_cache_is_a_warning(faces_folder, cache, small_disk, tmp_path):
@@ -332,4 +332,4 @@ def test_a_full_disk_under_the_cache_is_a_warning(faces_folder, cache, small_dis
                cwd=tmp_path, cache=disk)  # fmt: skip
     assert (done.stdout + done.stderr).count("nothing more is kept for a later run") == 1
     assert (tmp_path / "run/summary.json").is_file()
-    assert not list(disk.rglob("*.part"))
+    assert not list(disk.rglob(".*.tmp"))

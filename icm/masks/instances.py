@@ -231,7 +231,9 @@ def _load(folder: Path) -> dict[str, np.ndarray] | None:
 
 
 def _save(arrays: Mapping[str, np.ndarray], folder: Path) -> None:
-    """The folder appears whole or not at all."""
+    """The folder appears whole or not at all. The caller holds the lock: another's unfinished one is abandoned."""
+    for abandoned in folder.parent.glob(f".{folder.name}.*"):
+        shutil.rmtree(abandoned, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         for name, values in arrays.items():

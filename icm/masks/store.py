@@ -12,7 +12,7 @@ import os
 import zlib
 from pathlib import Path
 
-from icm.files import atomic_write
+from icm.files import atomic_write, remove_abandoned
 from icm.masks.edges import MaskError
 from icm.masks.sam_generator import SamSettings, ScoredMask
 
@@ -65,6 +65,7 @@ class MaskStore:
             MaskError: it was begun with another model, other weights or settings.
         """
         wanted = _settings(model, weights, settings)
+        remove_abandoned(folder)
         path = folder / "manifest.json"
         if not path.exists():
             content = {"format": FORMAT, "settings": wanted, "versions": versions}
