@@ -22,6 +22,7 @@ COMMANDS = {
     "report": ("icm.commands.report", "rebuild the table, figures and report of finished runs"),
     "query": ("icm.commands.query", "ask finished runs questions in SQL"),
     "show": ("icm.commands.show", "one image before and after coding, with its faces, as a figure"),
+    "check": ("icm.commands.check", "check the weights of recognisers on this machine"),
     "dashboard": ("icm.commands.dashboard", "save a workspace in Weights & Biases for a sweep"),
 }
 

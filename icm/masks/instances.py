@@ -22,6 +22,7 @@ import numpy as np
 from icm.download import cache_folder
 from icm.files import file_sha256
 from icm.masks.edges import MaskError
+from icm.metrics.segmentation import check_segmentation
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ VERSION = 1
 # Bytes of an instance file from which its arrays are kept in the cache folder; a smaller one is read in a second.
 _LARGE = 64 << 20
 _SPACE = re.compile(r"[ \t\r\n]*")
+# What reading JSON of any content raises.
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 _NAMES = ("names", "sizes", "first", "order", "parts", "points", "coordinates", "run_ends", "runs")
 
 
@@ -122,12 +125,14 @@ def load_instances(path: Path | str, crowd: bool = False) -> Instances:
     path = Path(path)
     try:
         return Instances(_mapped(path, crowd) if path.stat().st_size >= _LARGE else pack(path, crowd))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MaskError(f"{path} is not a readable COCO instance file ({error!r}); download it again") from error
+    except _UNREADABLE as error:
+        # Not its repr: that of a UnicodeDecodeError holds the whole file.
+        reason = f"{type(error).__name__}: {error}"[:200]
+        raise MaskError(f"{path} is not a readable COCO instance file ({reason}); download it again") from error
 
 
 def pack(path: Path, crowd: bool) -> dict[str, np.ndarray]:
-    """The arrays of `Instances`; OSError, ValueError, KeyError or TypeError when the file holds something else."""
+    """The arrays of `Instances`; raises one of `_UNREADABLE` when the file holds something else."""
     rows: dict[int | str, int] = {}
     images: dict[int, tuple[str, int, int]] = {}
     owners, parts, points, run_ends = array("i"), array("q", [0]), array("q", [0]), array("q", [0])
@@ -186,22 +191,22 @@ def rasterize(segmentation: list | dict, height: int, width: int) -> np.ndarray:
         (height, width) uint8 of 0 and 1.
 
     Raises:
-        MaskError: a run-length encoding is of another size.
+        MaskError: a segmentation that makes no sense, or is of another size.
     """
     from pycocotools import mask as coco
 
-    if isinstance(segmentation, dict):
-        if list(segmentation["size"]) != [height, width]:
-            raise MaskError(
-                f"an RLE mask of size {segmentation['size']} does not fit an image of {height}x{width} (H x W)"
-            )
-        rle = segmentation
-        if not isinstance(rle["counts"], (str, bytes)):
-            rle = coco.frPyObjects({"size": [height, width], "counts": list(rle["counts"])}, height, width)
-        return coco.decode(rle)
+    if not isinstance(segmentation, dict):
+        segmentation = [np.asarray(polygon).tolist() for polygon in segmentation]
+    try:
+        check_segmentation(segmentation, height, width)
+    except ValueError as error:
+        raise MaskError(f"an outline cannot be drawn: {error}") from error
     if not segmentation:
         return np.zeros((height, width), np.uint8)
-    return coco.decode(coco.merge(coco.frPyObjects(list(segmentation), height, width)))
+    if isinstance(segmentation, dict) and isinstance(segmentation["counts"], (str, bytes)):
+        return coco.decode(segmentation)
+    encoded = coco.frPyObjects(segmentation, height, width)
+    return coco.decode(encoded if isinstance(segmentation, dict) else coco.merge(encoded))
 
 
 def _mapped(path: Path, crowd: bool) -> dict[str, np.ndarray]:

@@ -16,9 +16,7 @@ _PRELOADED = [
 ]  # fmt: skip
 
 
-def start(
-    arguments: Sequence[str], folder: Path, environment: dict[str, str], output: Path
-) -> multiprocessing.Process:
+def start(arguments: Sequence[str], folder: Path, environment: dict[str, str], output: Path) -> multiprocessing.Process:
     """``python ARGUMENTS`` in ``folder``, where the first argument is an entry, or ``icm`` for ``python -m icm``.
 
     Args:
@@ -35,7 +33,7 @@ def start(
 
 
 def _command(arguments: list[str], folder: Path, environment: dict[str, str], output: Path) -> None:
-    sys.stdin = open(os.devnull)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     target = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(target, 1)
     os.dup2(target, 2)

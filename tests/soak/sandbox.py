@@ -29,6 +29,13 @@ class Survey:
     peak_mb: int = 0
 
 
+def check_message(error: Exception) -> str:
+    """That an error speaks in one line that can be read; then the outcome is "refused"."""
+    assert "\n" not in str(error), error
+    assert len(str(error)) < 1500, error
+    return "refused"
+
+
 def survey(attempt: Callable[[int], str], count: int, seconds: float, memory: int, first: int = 0) -> Survey:
     """Call ``attempt(number)`` for ``count`` numbers in children forked from this process.
 
@@ -47,9 +54,7 @@ def survey(attempt: Callable[[int], str], count: int, seconds: float, memory: in
     return found
 
 
-def _child(
-    attempt: Callable[[int], str], start: int, end: int, seconds: float, memory: int, found: Survey
-) -> int:
+def _child(attempt: Callable[[int], str], start: int, end: int, seconds: float, memory: int, found: Survey) -> int:
     """Run one child from case ``start`` on; the number of the next case to run."""
     shared = mmap.mmap(-1, 2 * _STATE.size)
     reading, writing = os.pipe()
@@ -68,7 +73,7 @@ def _child(
         if current != seen:
             seen, since = current, time.monotonic()
         # The first case of a child also loads libraries.
-        elif status is None and time.monotonic() - since > seconds + (60 if current <= start else 0):
+        elif status is None and time.monotonic() - since > seconds + (600 if current <= start else 0):
             os.kill(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
             found.faults[current] = f"no end after {seconds:.0f} s"
@@ -82,6 +87,8 @@ def _child(
             found.faults[int(number)] = what
         found.outcomes[kind if kind == "fault" else what] += 1
     found.peak_mb = max(found.peak_mb, _STATE.unpack_from(shared, _STATE.size)[0] // 1024)
+    if current < 0 and status:
+        raise RuntimeError(f"the sound case failed: status {os.waitstatus_to_exitcode(status)}")
     if status == 0:
         return end
     found.faults.setdefault(current, f"the process ended with status {os.waitstatus_to_exitcode(status)}")

@@ -1,4 +1,4 @@
-"""Commands that are killed, starved of disk or robbed of their files: run again, they give what an undisturbed run does.
+"""Commands that are killed, starved of disk or robbed of their files: run again, they give what others give.
 
 Real commands on small inputs. Only in `make soak`: the tests of each command have the quick versions.
 """
@@ -22,7 +22,7 @@ from tests.soak.conftest import LONG
 
 pytestmark = pytest.mark.skipif(not LONG, reason="takes long: make soak")
 
-PATIENCE = 300
+PATIENCE = 900
 TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -69,7 +69,7 @@ class Command:
     def finish(self, folder: Path, name: str = "last", **environment: str) -> None:
         """Run it until it is through."""
         if not (self.done and (folder / self.results / self.done).is_file()):
-            assert self.run(folder, name, **environment) == 0, (folder.with_name(f"{folder.name}-{name}.txt")).read_text()
+            assert self.run(folder, name, **environment) == 0, folder.with_name(f"{folder.name}-{name}.txt").read_text()
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +107,9 @@ def command(request, pictures, photos, coco) -> Command:
     if request.param == "sweep":
         what = ["codec=point", "codec.at=jpeg:20,vvc:40:faster,none,sa_icm:edge:low", "faces=folder"]
         what += [f"faces.path={pictures}", "detector=opencv", "logger=csv", "hydra.sweep.dir=results", "workers=2"]
-        return Command(("evaluate.py", "-m", *what), "results", ("timings.json", "report.html", "evaluate.log"))
+        return Command(
+            ("evaluate.py", "-m", *what), "results", ("timings.json", "report.html", "config.yaml", "multirun.yaml")
+        )
     if request.param == "masks":
         what = [f"masks.checkpoint={photos.parent / 'weights.pth'}", "masks.points_per_side=4", "masks.stability=0"]
         what += [f"data.path={photos}", "masks=sam", "masks.alpha=0.5", "masks.path=results", "device=cpu", "preview=2"]
@@ -115,7 +117,9 @@ def command(request, pictures, photos, coco) -> Command:
     what = ["data=coco", f"data.path={coco}", "data.workers=0", "data.crop=64", "data.val_crop=64", "data.batch_size=2"]
     what += ["network.N=8", "network.M=12", "trainer.accelerator=cpu", "logger=csv", "trainer.max_epochs=3"]
     what += ["trainer.log_every_n_steps=1", "checkpoints.every_n_steps=1", "hydra.run.dir=results"]
-    return Command(("train.py", *what), "results", ("run.json", "train.log", "last.ckpt", "best.ckpt"), "summary.json")
+    return Command(
+        ("train.py", *what), "results", ("run.json", "config.yaml", "last.ckpt", "best.ckpt"), "summary.json"
+    )
 
 
 @pytest.fixture
