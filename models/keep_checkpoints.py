@@ -65,7 +65,7 @@ def _write(checkpoint: dict[str, Any], path: Path) -> None:
 class Checkpoints(Checkpoint):
     """Keeps checkpoints in ``directory``.
 
-    - ``last.ckpt``: every ``every_n_steps`` optimizer steps, after every epoch, and after the step at which SIGTERM came
+    - ``last.ckpt``: every ``every_n_steps`` optimizer steps, after every epoch, and after the step SIGTERM came at
     - ``best.ckpt``: the weights of the validation with the lowest loss, whether it came within an epoch or at its end
     - with ``every_n_epochs``, ``epoch-0005.ckpt`` and so on
 

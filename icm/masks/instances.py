@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import tempfile
+import zlib
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,12 +28,13 @@ from icm.metrics.segmentation import check_segmentation
 log = logging.getLogger(__name__)
 
 # Raise it whenever the arrays change.
-VERSION = 1
+VERSION = 2
 # Bytes of an instance file from which its arrays are kept in the cache folder; a smaller one is read in a second.
 _LARGE = 64 << 20
 _SPACE = re.compile(r"[ \t\r\n]*")
 # What reading JSON of any content raises.
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+_SUMS = "checksums.json"
 _NAMES = ("names", "sizes", "first", "order", "parts", "points", "coordinates", "run_ends", "runs")
 
 
@@ -229,10 +231,17 @@ def _mapped(path: Path, crowd: bool) -> dict[str, np.ndarray]:
 
 
 def _load(folder: Path) -> dict[str, np.ndarray] | None:
+    """The arrays of a folder; None where there are none, or others than were saved."""
     try:
-        return {name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in _NAMES}
+        arrays = {name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in _NAMES}
+        sums = json.loads((folder / _SUMS).read_bytes())
     except (OSError, ValueError, EOFError):
         return None
+    return arrays if sums == _checksums(arrays) else None
+
+
+def _checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
+    return {name: zlib.crc32(np.ascontiguousarray(values).view(np.uint8).data) for name, values in arrays.items()}
 
 
 def _save(arrays: Mapping[str, np.ndarray], folder: Path) -> None:
@@ -243,6 +252,7 @@ def _save(arrays: Mapping[str, np.ndarray], folder: Path) -> None:
     try:
         for name, values in arrays.items():
             np.save(temporary / f"{name}.npy", values)
+        (temporary / _SUMS).write_text(json.dumps(_checksums(arrays)))
         temporary.chmod(0o755)
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(temporary, folder)

@@ -66,9 +66,13 @@ class Command:
         paths = [path for path in root.rglob("*") if path.is_file() and path.name not in self.varying]
         return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(paths)}
 
+    def is_done(self, folder: Path) -> bool:
+        """Whether it would refuse to run again."""
+        return self.done is not None and (folder / self.results / self.done).is_file()
+
     def finish(self, folder: Path, name: str = "last", **environment: str) -> None:
         """Run it until it is through."""
-        if not (self.done and (folder / self.results / self.done).is_file()):
+        if not self.is_done(folder):
             assert self.run(folder, name, **environment) == 0, folder.with_name(f"{folder.name}-{name}.txt").read_text()
 
 
@@ -187,6 +191,8 @@ def test_kills_at_random_moments(command, reference, amount, note, tmp_path):
     while kills < amount(2, 200):
         folder = tmp_path / f"round{rounds}"
         for _ in range(6):
+            if command.is_done(folder):
+                break
             process = command.start(folder)
             process.join(rng.uniform(0, 1.2 * seconds))
             if process.exitcode is not None:
@@ -218,6 +224,8 @@ def test_sigterm_at_random_moments(command, reference, amount, note, tmp_path):
     while signals < amount(2, 50):
         folder = tmp_path / f"round{rounds}"
         for _ in range(4):
+            if command.is_done(folder):
+                break
             process = command.start(folder)
             process.join(rng.uniform(0, 1.2 * seconds))
             if process.exitcode is not None:

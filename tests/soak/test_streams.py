@@ -32,8 +32,10 @@ def test_every_codec_has_its_share():
 
 @pytest.mark.parametrize("name", [*CHEAP, *PROGRAM, *LEARNED])
 def test_damaged_streams(name, amount, note, tmp_path):
-    # For the learned codecs and those that start a program for each picture: fewer.
-    count = amount(40, 8500) if name in CHEAP else amount(10, 2000)
+    # Fewer of the learned codecs, which have a test of their own besides, and of those that start a program.
+    count = amount(40, 8500) if name in CHEAP else amount(0 if name in LEARNED else 10, 2000)
+    if not count:
+        pytest.skip("loads torch: make soak")
     cases = Cases(name, tmp_path)
     found = survey(cases.attempt, count, SECONDS, MEMORY)
     note(count=count, outcomes=found.outcomes, faults=found.faults, peak_mb=found.peak_mb)
