@@ -212,8 +212,10 @@ def test_images_may_have_any_name(faces_folder, cache, tmp_path):
     assert len(list((tmp_path / "here" / "crops" / "coded").iterdir())) == 2
 
 
-def test_an_interrupted_sweep_reports_the_jobs_that_finished(faces_folder, cache, tmp_path):
-    arguments = ["-m", "codec=vvc", "qp=30,29,28,27,26,25", "faces=folder", f"faces.path={faces_folder}", "logger=csv"]
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_sweep_reports_the_jobs_that_finished(faces_folder, cache, tmp_path, number, status):
+    qps = ",".join(str(qp - 8 * (number == signal.SIGTERM)) for qp in range(30, 24, -1))
+    arguments = ["-m", "codec=vvc", f"qp={qps}", "faces=folder", f"faces.path={faces_folder}", "logger=csv"]
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "evaluate.py"), *arguments, "workers=1", "hydra.sweep.dir=sweep"],
         cwd=tmp_path, env={**os.environ, "ICM_CACHE": str(cache)}, text=True,
@@ -225,9 +227,9 @@ def test_an_interrupted_sweep_reports_the_jobs_that_finished(faces_folder, cache
     deadline = time.monotonic() + 200
     while not first.is_file() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     output, errors = process.communicate(timeout=100)
-    assert process.returncode == 130, output[-2000:] + errors[-2000:]
+    assert process.returncode == status, output[-2000:] + errors[-2000:]
     assert "Traceback" not in output + errors
     assert "interrupted; what was finished is cached" in output
     assert 1 <= len(labels(tmp_path / "sweep")) < 6

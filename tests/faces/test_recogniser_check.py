@@ -45,7 +45,10 @@ def test_a_labelled_folder_and_a_recogniser_that_is_asked_for_and_not_here(faces
     assert "--faces and --labels belong together" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["openface", "facenet", "arcface", "ghostfacenet", "sface"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("facenet", "arcface", "ghostfacenet")]
+
+
+@pytest.mark.parametrize("name", ["openface", "sface", *SLOW])
 def test_each_network_of_the_paper_takes_wrong_colours_scaling_crop_and_alignment_for_another_face(
     name, write_random_weights, faces
 ):
