@@ -1,42 +1,71 @@
-"""``python -m benchmarks [NAME ...]``: run the benchmarks and print how many times faster than its peer each one is."""
+"""``python -m benchmarks [NAME ...]``: how many times better than its peer each part is, measured in one run.
+
+Results go to benchmarks/results/NAME.json and into the table of docs/performance.md.
+"""
 
 import argparse
 import importlib
-import statistics
+import os
+import platform
 import sys
-import time
-from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.case import Options, Unavailable
+from benchmarks.measuring import measure
+from benchmarks.page import PAGE, line, page, save
+from icm.files import atomic_write
+from icm.provenance import git_commit, versions
 
 BENCHMARKS = ("faces", "vvc", "learned")
 
 
-def seconds(function: Callable[[], object]) -> float:
-    """Wall-clock seconds of one call."""
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
-def ratio(ours: Callable[[], object], peer: Callable[[], object], repeats: int) -> tuple[float, float, list[float]]:
-    """Median seconds of both and the ratio peer / ours of each pair; one warm-up, then the two in turn."""
-    ours(), peer()
-    pairs = [(seconds(ours), seconds(peer)) for _ in range(repeats)]
-    mine, theirs = zip(*pairs, strict=True)
-    return statistics.median(mine), statistics.median(theirs), [b / a for a, b in pairs]
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="default: all of them")
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(BENCHMARKS)}; default: all of them")
     parser.add_argument("--repeats", type=int, default=5, help="counted pairs of runs (default 5)")
+    parser.add_argument(
+        "--reference", type=Path, help="a checkout of the published SA-ICM or LIC-TCM code, for what is compared to it"
+    )
+    parser.add_argument("--no-save", action="store_true", help="print only")
     arguments = parser.parse_args()
-    print(f"{'benchmark':<52}{'ours':>9}{'peer':>9}  times faster (min-max)")
+    if unknown := [name for name in arguments.names if name not in BENCHMARKS]:
+        parser.error(f"no benchmark {', '.join(unknown)}; choose from {', '.join(BENCHMARKS)}")
+    # Bars would be part of what is measured.
+    os.environ["TQDM_DISABLE"] = "1"
+    options = Options(arguments.reference)
     for name in arguments.names or BENCHMARKS:
-        for title, ours, peer in importlib.import_module(f"benchmarks.{name}").cases():
-            mine, theirs, ratios = ratio(ours, peer, arguments.repeats)
-            spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
-            print(f"{title:<52}{mine:>8.2f}s{theirs:>8.2f}s  {spread}", flush=True)
+        results = []
+        try:
+            for case in importlib.import_module(f"benchmarks.{name}").cases(options):
+                results.append(measure(case, arguments.repeats))
+                print(line(results[-1]), flush=True)
+        except Unavailable as error:
+            print(f"{name}: left out: {error}", file=sys.stderr)
+        if results and not arguments.no_save:
+            save(name, _facts(name, arguments), results)
+            atomic_write(PAGE, page())
     return 0
+
+
+def _facts(name: str, arguments: argparse.Namespace) -> dict:
+    command = f"python -m benchmarks {name} --repeats {arguments.repeats}"
+    reference = " --reference DIR" if arguments.reference else ""
+    cores = len(os.sched_getaffinity(0))
+    return {
+        "command": command + reference,
+        "machine": f"{cores} cores of {_processor()}",
+        "commit": git_commit(),
+        "versions": versions(),
+    }
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 if __name__ == "__main__":

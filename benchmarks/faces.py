@@ -1,39 +1,37 @@
 """Face similarity: this pipeline against a loop of DeepFace.verify, the way a first script would do it."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from icm.evaluation.pipeline import evaluate_faces
-
-from icm.evaluation.cache import Cache
+import icm
+from benchmarks.case import Case, Options
 from icm.faces.deepface_setup import import_deepface
-from icm.faces.detection import DeepFaceDetector
-from icm.faces.embedding import DeepFaceEmbedder
 from icm.faces.sources import DemoFaces
 
 
-def cases():
-    """One case: three demo scenes at two JPEG qualities, Dlib embeddings, MTCNN boxes, nothing cached."""
-    from icm import codecs
+def cases(options: Options) -> Iterator[Case]:
+    scenes = [scene.load() for scene in DemoFaces().images()[:3]]
+    qualities = (10, 40)
 
-    scenes = DemoFaces().images()[:3]
-    points = [codecs.create("jpeg", quality=quality) for quality in (10, 40)]
-    detector = DeepFaceDetector(backend="mtcnn")
-    embedder = DeepFaceEmbedder(name="dlib", model="Dlib", normalization="base")
-
-    def pipeline():
+    def pipeline() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            cache = Cache(Path(folder) / "cache")
-            for codec in points:
-                evaluate_faces(codec, scenes, detector, [embedder], cache, Path(folder))
+            for quality in qualities:
+                job = Path(folder, str(quality))
+                icm.evaluate(scenes, codec="jpeg", quality=quality, directory=job, cache=Path(folder, "cache"))
 
-    def verify_loop():
+    def verify_loop() -> None:
         deepface = import_deepface()
-        for codec in points:
+        for quality in qualities:
+            codec = icm.codecs.create("jpeg", quality=quality)
             for scene in scenes:
-                image = scene.load()
-                coded = codec.decode(codec.encode(image))
-                deepface.verify(image[..., ::-1], coded[..., ::-1], model_name="Dlib", detector_backend="mtcnn",
-                                enforce_detection=False)  # fmt: skip
+                coded = codec.decode(codec.encode(scene))
+                deepface.verify(
+                    scene[..., ::-1],
+                    coded[..., ::-1],
+                    model_name="Dlib",
+                    detector_backend="mtcnn",
+                    enforce_detection=False,
+                )
 
-    yield "faces: pipeline / DeepFace.verify loop", pipeline, verify_loop
+    yield Case("3 demo scenes, 2 JPEG qualities, Dlib, MTCNN, nothing cached", "DeepFace.verify", pipeline, verify_loop)

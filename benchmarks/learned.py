@@ -1,14 +1,17 @@
-"""A learned codec: this project's coding path against CompressAI's own, same architecture, weights and picture."""
+"""Learned codecs: this project's coding path against others' with the same architecture, weights and pictures."""
+
+from collections.abc import Iterator
 
 import numpy as np
-import torch
+
+from benchmarks.case import Case, Options
+from icm.faces.sources import DemoFaces
 
 
-def cases():
-    """One case: the mean-scale hyperprior with N = 64, compress and decompress of a 512 x 512 picture."""
+def cases(options: Options) -> Iterator[Case]:
+    import torch
     from compressai.models import MeanScaleHyperprior
 
-    from icm.faces.sources import DemoFaces
     from models.hyperprior import Hyperprior
 
     torch.manual_seed(0)
@@ -20,9 +23,11 @@ def cases():
     image = np.resize(DemoFaces().images()[0].load(), (512, 512, 3))
     x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
 
-    def round_trip(network):
+    def round_trip(network) -> None:
         with torch.inference_mode():
             coded = network.compress(x)
-            return network.decompress(coded["strings"], coded["shape"])
+            network.decompress(coded["strings"], coded["shape"])
 
-    yield "learned: hyperprior here / in CompressAI", lambda: round_trip(ours), lambda: round_trip(peer)
+    yield Case(
+        "hyperprior round trip, 512 x 512", "CompressAI", lambda: round_trip(ours), lambda: round_trip(peer), goal=1.3
+    )
