@@ -36,14 +36,15 @@ def check_numbers(values: Any, what: str) -> None:
 
 
 def _check_runs(encoding: dict, height: int, width: int) -> None:
-    size, counts = encoding.get("size"), encoding.get("counts")
+    size, counts = encoding.get("size"), encoding.get("counts", [])
     if not isinstance(size, list) or size != [height, width]:
         raise ValueError(f"a mask of {str(size)[:40]} pixels for {height}x{width} (H x W)")
     if isinstance(counts, str | bytes):
-        counts = _from_text(counts.encode("ascii") if isinstance(counts, str) else counts)
+        runs = _from_text(counts.encode("ascii") if isinstance(counts, str) else counts)
     else:
         check_numbers(counts, "counts")
-    if (len(counts) and min(counts) < 0) or sum(counts) != height * width:
+        runs = list(counts)
+    if min(runs, default=0) < 0 or sum(runs) != height * width:
         raise ValueError(f"its runs do not fill an image of {width}x{height}")
 
 
