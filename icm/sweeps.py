@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from icm.errors import UserError, is_interruption
-from icm.files import atomic_write, remove_abandoned
+from icm.files import WriteError, atomic_write, remove_abandoned
 
 log = logging.getLogger(__name__)
 ERROR_FILE = "error.txt"
@@ -96,7 +96,12 @@ def failures_recorded(directory: Path) -> Iterator[None]:
             first, _, rest = reason.partition("\n")
             unexpected = not isinstance(error, UserError)
             log.error("job %s failed: %s%s", directory.name, first, " [...]" if rest else "", exc_info=unexpected)
-        atomic_write(path, reason + "\n")
+        try:
+            atomic_write(path, reason + "\n")
+        except WriteError as unwritten:
+            raise SystemExit(
+                f"job {directory.name} failed ({reason}), and its folder takes no word of it"
+            ) from unwritten
 
 
 def failed_jobs(sweep: Path) -> dict[str, str]:

@@ -171,7 +171,7 @@ class SamReader:
         )
         try:
             edges = union_of_edges(decoded, height, width)
-        except (MaskError, TypeError) as error:
+        except (MaskError, TypeError, ValueError, MemoryError) as error:
             raise MaskError(f"the masks of {name} in {self.store.folder} are damaged ({error}); {_REDO}") from error
         if self.keeps:
             try:
