@@ -12,7 +12,7 @@ OFFLINE := WANDB_MODE=offline HF_HUB_OFFLINE=1 NO_ALBUMENTATIONS_UPDATE=1
 PARALLEL := -n logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format figures benchmark lock audit clean
+.PHONY: help setup demo test test-all lint format figures benchmark soak lock audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,11 @@ figures: demo ## redraw the pictures of README and docs from the demo
 
 benchmark: setup ## speed as ratios against named peers
 	$(OFFLINE) $(BIN)/python -m benchmarks
+
+# ICM_SOAK=0.01 takes a hundredth of the cases.
+soak: export ICM_SOAK ?= 1
+soak: setup ## damaged streams and files, kills, full disks: hours; figures in outputs/soak (docs/reliability.md)
+	$(OFFLINE) $(BIN)/python -m pytest tests/soak
 
 # UPGRADE=--upgrade takes new releases of what the pinned requirements bring along.
 lock: setup ## compile requirements.txt after a change of requirements.in or pyproject.toml (network)

@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 import icm.config  # noqa: F401  (resolvers of conf/evaluate.yaml)
-from icm.errors import UserError, is_interruption
+from icm.errors import UserError, end_at_sigterm, exit_status, is_interruption
 from icm.overrides import advice, dry_run
 from icm.report.sweep_report import SweepReport
 from icm.sweeps import failures_recorded
@@ -68,6 +68,7 @@ if __name__ == "__main__":
     if mistake := advice("evaluate", sys.argv[1:]):
         sys.exit(f"evaluate.py: {mistake}")
     sys.argv[1:] = dry_run(sys.argv[1:])
+    end_at_sigterm()
     try:
         main()
     except (KeyboardInterrupt, SystemExit) as error:
@@ -76,4 +77,4 @@ if __name__ == "__main__":
             raise
         SweepReport.end_early()
         print("evaluate.py: interrupted; what was finished is cached, the same command goes on from there")
-        sys.exit(130)
+        sys.exit(exit_status(error))

@@ -8,7 +8,7 @@ import argparse
 import importlib
 import sys
 
-from icm.errors import UserError
+from icm.errors import UserError, end_at_sigterm, exit_status
 
 COMMANDS = {
     "encode": ("icm.commands.encode", "code images to .icm files"),
@@ -22,6 +22,7 @@ COMMANDS = {
     "report": ("icm.commands.report", "rebuild the table, figures and report of finished runs"),
     "query": ("icm.commands.query", "ask finished runs questions in SQL"),
     "show": ("icm.commands.show", "one image before and after coding, with its faces, as a figure"),
+    "check": ("icm.commands.check", "check the weights of recognisers on this machine"),
     "dashboard": ("icm.commands.dashboard", "save a workspace in Weights & Biases for a sweep"),
 }
 
@@ -33,7 +34,9 @@ def usage() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
+    if argv is None:
+        argv = sys.argv[1:]
+        end_at_sigterm()
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())
         return 0 if argv else 2
@@ -48,9 +51,9 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"icm {argv[0]}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print(f"icm {argv[0]}: interrupted; finished files are kept", file=sys.stderr)
-        return 130
+        return exit_status(error)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
+import time
 from pathlib import Path
 
 from icm.errors import UserError
@@ -11,6 +12,10 @@ from icm.errors import UserError
 # Read once: the only way to read it is to set it, which is not safe with threads running.
 _UMASK = os.umask(0)
 os.umask(_UMASK)
+
+_UNFINISHED = ".tmp"
+# No writer needs as long for one file.
+_ABANDONED_AFTER = 24 * 3600
 
 
 class WriteError(UserError, OSError):
@@ -38,7 +43,7 @@ def atomic_write(path: Path | str, data: bytes | str) -> Path:
 
 def _write(path: Path, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.", suffix=".part")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.", suffix=_UNFINISHED)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -49,6 +54,18 @@ def _write(path: Path, content: bytes) -> Path:
             os.unlink(temporary)
         raise
     return path
+
+
+def remove_abandoned(folder: Path | str) -> None:
+    """Delete what writers that were killed have left in a folder and below it: `atomic_write`'s files of yesterday."""
+    past = time.time() - _ABANDONED_AFTER
+    for root, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(".") and name.endswith(_UNFINISHED):
+                path = Path(root, name)
+                with contextlib.suppress(OSError):
+                    if path.stat().st_mtime < past:
+                        path.unlink()
 
 
 def file_sha256(path: Path | str) -> str:

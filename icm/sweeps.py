@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from icm.errors import UserError, is_interruption
-from icm.files import atomic_write
+from icm.files import WriteError, atomic_write, remove_abandoned
 
 log = logging.getLogger(__name__)
 ERROR_FILE = "error.txt"
@@ -61,7 +61,10 @@ def forget(folder: Path) -> None:
 
 
 def refuse_unwritable(directory: Path) -> None:
-    """UserError in one line when results cannot be written to a folder (made when missing), before work is done."""
+    """UserError in one line when results cannot be written to a folder (made when missing), before work is done.
+
+    What writers that were killed have left there is removed.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory) as file:
@@ -69,6 +72,7 @@ def refuse_unwritable(directory: Path) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"{directory}: no results can be written there ({reason}); name another folder") from error
+    remove_abandoned(directory)
 
 
 @contextmanager
@@ -92,7 +96,12 @@ def failures_recorded(directory: Path) -> Iterator[None]:
             first, _, rest = reason.partition("\n")
             unexpected = not isinstance(error, UserError)
             log.error("job %s failed: %s%s", directory.name, first, " [...]" if rest else "", exc_info=unexpected)
-        atomic_write(path, reason + "\n")
+        try:
+            atomic_write(path, reason + "\n")
+        except WriteError as unwritten:
+            raise SystemExit(
+                f"job {directory.name} failed ({reason}), and its folder takes no word of it"
+            ) from unwritten
 
 
 def failed_jobs(sweep: Path) -> dict[str, str]:

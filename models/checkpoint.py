@@ -204,13 +204,13 @@ def _current(name: str) -> str:
 
 
 def _build(path: Path, state: Mapping[str, Tensor]) -> CodecNetwork:
-    kind = network_class(state)
-    if kind is None:
-        known = ", ".join(network.__name__ for network in NETWORKS)
-        raise CheckpointError(
-            f"checkpoint {path}: holds {first(list(state))}: none of the networks {known}; name {ACCEPTED}"
-        )
     try:
+        kind = network_class(state)
+        if kind is None:
+            known = ", ".join(network.__name__ for network in NETWORKS)
+            raise CheckpointError(
+                f"checkpoint {path}: holds {first(list(state))}: none of the networks {known}; name {ACCEPTED}"
+            )
         return kind.from_state_dict(state)
     except KeyError as error:
         raise CheckpointError(f"checkpoint {path}: lacks {error.args[0]}; it is not a whole network") from error

@@ -12,6 +12,7 @@ import torch
 from lightning_utilities.core.apply_func import apply_to_collection
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from icm.errors import UserError
 
@@ -64,7 +65,7 @@ def _write(checkpoint: dict[str, Any], path: Path) -> None:
 class Checkpoints(Checkpoint):
     """Keeps checkpoints in ``directory``.
 
-    - ``last.ckpt``: every ``every_n_steps`` optimizer steps and after every epoch
+    - ``last.ckpt``: every ``every_n_steps`` optimizer steps, after every epoch, and after the step SIGTERM came at
     - ``best.ckpt``: the weights of the validation with the lowest loss, whether it came within an epoch or at its end
     - with ``every_n_epochs``, ``epoch-0005.ckpt`` and so on
 
@@ -96,7 +97,9 @@ class Checkpoints(Checkpoint):
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args) -> None:
         step = trainer.global_step
-        due = step != self._last_step and (step % self.every_n_steps == 0 or trainer.should_stop)
+        # Of several processes, one may not have got the signal yet: their last checkpoint has to do.
+        ending = trainer.should_stop or (trainer.received_sigterm and trainer.world_size == 1)
+        due = step != self._last_step and (step % self.every_n_steps == 0 or ending)
         # The last batch is followed by a validation and the checkpoint that holds its outcome.
         if due and not trainer.is_last_batch and not (trainer.should_stop and trainer.enable_validation):
             self._save(trainer, "last")
@@ -125,10 +128,10 @@ class Checkpoints(Checkpoint):
         self._save(trainer, "last")
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+        if isinstance(exception, KeyboardInterrupt | SIGTERMException) and trainer.is_global_zero:
             trainer.strategy.checkpoint_io.teardown()
             where = f"hydra.run.dir={self.directory} with the same options"
-            print(f"interrupted; {where} goes on from step {self._last_step}")
+            print(f"interrupted; {where} goes on from step {self._last_step}", flush=True)
 
     def _save(self, trainer: pl.Trainer, name: str) -> None:
         if not all(parameter.isfinite().all() for parameter in trainer.lightning_module.parameters()):

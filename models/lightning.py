@@ -97,8 +97,12 @@ class CodecTraining(pl.LightningModule):
         for average, current in zip(self.ema.parameters(), self.network.parameters(), strict=True):
             average.lerp_(current, 1 - decay)
 
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["empty_masks"] = float(self._bare)  # in the epoch so far
+
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Averaging may be switched on or off in a run that goes on: an average begins at the weights as they are."""
+        self._bare = torch.tensor(checkpoint.get("empty_masks", 0.0) if self.global_rank == 0 else 0.0)
         state = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith(_AVERAGE)}
         averaged = {name: value for name, value in checkpoint["state_dict"].items() if name.startswith(_AVERAGE)}
         if self.ema is not None and not averaged:
@@ -114,11 +118,15 @@ class CodecTraining(pl.LightningModule):
             self.to(memory_format=torch.channels_last)
 
     def on_train_start(self) -> None:
-        # Lightning seeds all processes alike; the same noise in each would be no larger a batch of noise at all.
-        seed = np.random.SeedSequence([self.seed, self.global_rank, self.global_step]).generate_state(1)[0]
-        torch.manual_seed(int(seed))
         # Also here: a run resumed within an epoch does not start that epoch again.
-        self.on_train_epoch_start()
+        self._set_rate()
+        self._bare = self._bare.to(self.device)
+
+    def on_train_batch_start(self, batch: dict, index: int) -> None:
+        # A batch's noise follows from its place alone: a resumed run goes on with the noise of an uninterrupted one.
+        # Lightning seeds all processes alike; the same noise in each would be no larger a batch of noise at all.
+        place = [self.seed, self.global_rank, self.current_epoch, index]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
     def on_train_epoch_start(self) -> None:
         self._set_rate()

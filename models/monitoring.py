@@ -77,8 +77,12 @@ class MetricsFile(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         # Lightning counts steps from 0 when it logs; the file says how many were done.
         row = {**metrics, "step": (step or 0) + 1, "epoch": int(metrics.get("epoch", 0))}
-        with open(self.path, "a", newline="") as file:
-            file.write(_line(row))
+        try:
+            with open(self.path, "a", newline="") as file:
+                file.write(_line(row))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UserError(f"{self.path}: cannot be written ({reason}); make room and resume") from error
 
     @rank_zero_only
     def log_hyperparams(self, *args, **kwargs) -> None:

@@ -212,8 +212,10 @@ def test_images_may_have_any_name(faces_folder, cache, tmp_path):
     assert len(list((tmp_path / "here" / "crops" / "coded").iterdir())) == 2
 
 
-def test_an_interrupted_sweep_reports_the_jobs_that_finished(faces_folder, cache, tmp_path):
-    arguments = ["-m", "codec=vvc", "qp=30,29,28,27,26,25", "faces=folder", f"faces.path={faces_folder}", "logger=csv"]
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_sweep_reports_the_jobs_that_finished(faces_folder, cache, tmp_path, number, status):
+    qps = ",".join(str(qp - 8 * (number == signal.SIGTERM)) for qp in range(30, 24, -1))
+    arguments = ["-m", "codec=vvc", f"qp={qps}", "faces=folder", f"faces.path={faces_folder}", "logger=csv"]
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "evaluate.py"), *arguments, "workers=1", "hydra.sweep.dir=sweep"],
         cwd=tmp_path, env={**os.environ, "ICM_CACHE": str(cache)}, text=True,
@@ -225,9 +227,9 @@ def test_an_interrupted_sweep_reports_the_jobs_that_finished(faces_folder, cache
     deadline = time.monotonic() + 200
     while not first.is_file() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     output, errors = process.communicate(timeout=100)
-    assert process.returncode == 130, output[-2000:] + errors[-2000:]
+    assert process.returncode == status, output[-2000:] + errors[-2000:]
     assert "Traceback" not in output + errors
     assert "interrupted; what was finished is cached" in output
     assert 1 <= len(labels(tmp_path / "sweep")) < 6
@@ -323,7 +325,7 @@ def test_a_full_disk_under_the_results_is_one_line_and_no_finished_run(faces_fol
     assert "Traceback" not in done.stdout + done.stderr
     assert "cannot be written (No space left on device)" in done.stderr.splitlines()[-1]
     assert not (disk / "run/summary.json").exists()
-    assert not list(disk.rglob("*.part"))
+    assert not list(disk.rglob(".*.tmp"))
 
 
 def test_a_full_disk_under_the_cache_is_a_warning(faces_folder, cache, small_disk, tmp_path):
@@ -332,4 +334,4 @@ def test_a_full_disk_under_the_cache_is_a_warning(faces_folder, cache, small_dis
                cwd=tmp_path, cache=disk)  # fmt: skip
     assert (done.stdout + done.stderr).count("nothing more is kept for a later run") == 1
     assert (tmp_path / "run/summary.json").is_file()
-    assert not list(disk.rglob("*.part"))
+    assert not list(disk.rglob(".*.tmp"))

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from icm.files import WriteError, atomic_write, file_sha256
+from icm.files import WriteError, atomic_write, file_sha256, remove_abandoned
 
 
 def test_writes_bytes_and_text_and_makes_folders(tmp_path):
@@ -36,3 +36,14 @@ def test_files_are_as_readable_as_ordinary_ones(tmp_path):
 def test_file_sha256(tmp_path):
     data = os.urandom(3_000_000)
     assert file_sha256(atomic_write(tmp_path / "x", data)) == hashlib.sha256(data).hexdigest()
+
+
+def test_what_killed_writers_left_goes_after_a_day_and_nothing_else_does(tmp_path):
+    names = [".a.json.k2j3h4g5.tmp", "deep/.b.k2j3h4g5.tmp", ".weights.pth.part", "notes.tmp", "a.json"]
+    for name in [*names, ".young.k2j3h4g5.tmp"]:
+        path = atomic_write(tmp_path / name, b"x")
+        if "young" not in name:
+            os.utime(path, (0, 0))
+    remove_abandoned(tmp_path)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {".young.k2j3h4g5.tmp", *names[2:]}

@@ -70,6 +70,20 @@ def test_every_package_and_weight_file_has_its_licence_documented():
     assert [name for name in (*FILES, *CHECKPOINTS) if f"`{name}`" not in page] == []
 
 
+def test_what_is_fetched_without_encryption_has_a_checksum_here():
+    """The hosts of COCO's and LFW's pictures have no certificate of their own."""
+    from icm.codecs import zoo
+    from icm.detectors import weights as detectors
+    from icm.faces import lfw
+    from icm.faces.sources import COCO15
+
+    addresses = [url for file in FILES.values() for url in file.urls]
+    addresses += [file.url for file in (*detectors.FILES.values(), *CHECKPOINTS.values())] + [zoo.HOST]
+    assert [url for url in addresses if not url.startswith("https://")] == []
+    assert all(re.fullmatch("[0-9a-f]{64}", row["sha256"]) for row in COCO15)
+    assert all(re.fullmatch("[0-9a-f]{64}", sha256) for _, sha256 in lfw._FILES.values())
+
+
 def test_an_installed_icm_has_everything(monkeypatch):
     """Every module, option and data file is in the package that `pip install` makes, with its requirements."""
     monkeypatch.chdir(ROOT)

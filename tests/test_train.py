@@ -437,6 +437,47 @@ def test_slurms_signal_saves_requeues_and_the_run_goes_on_at_the_next_step(small
     assert steps == list(range(1, 2 * STEPS_AN_EPOCH + 1))
 
 
+def test_a_run_stopped_within_an_epoch_goes_on_as_if_it_had_not_been(small, tmp_path, monkeypatch):
+    """The same samples, the same noise, the same figures; here after step 6 of 8."""
+    from models.last_step import LastStep
+
+    class KilledError(Exception):
+        pass
+
+    def kill(callback, trainer, *args):
+        if trainer.global_step == 6:
+            raise KilledError
+
+    options = [*small, "checkpoints.every_n_steps=1"]
+    train.train(compose(*options), tmp_path / "whole")
+    monkeypatch.setattr(LastStep, "on_train_batch_start", kill)
+    with pytest.raises(KilledError):
+        train.train(compose(*options), tmp_path / "stopped")
+    monkeypatch.undo()
+    assert train.train(compose(*options), tmp_path / "stopped").resumed_step == 6
+    whole, stopped = (list(csv.DictReader((tmp_path / name / "metrics.csv").open())) for name in ("whole", "stopped"))
+    for row in (*whole, *stopped):
+        row.pop("train/images_per_second")
+    assert stopped == whole
+    ours, theirs = (torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "stopped"))
+    assert all(torch.equal(value, theirs["state_dict"][name]) for name, value in ours["state_dict"].items())
+
+
+def test_sigterm_ends_a_training_at_its_step_with_status_143(small, tmp_path, monkeypatch, capsys):
+    from models.last_step import LastStep
+
+    def terminated(callback, trainer, *args):
+        if trainer.global_step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(LastStep, "on_train_batch_start", terminated)
+    with pytest.raises(SystemExit) as ended:
+        train.train(compose(*small), tmp_path)
+    assert ended.value.code == 143
+    assert "goes on from step 4" in capsys.readouterr().out
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 4
+
+
 def test_killed_training_resumes_from_its_last_checkpoint_and_says_so(small, tmp_path, caplog):
     # A stand-in that leaves a trace when it is imported: logger=csv must do without wandb.
     (tmp_path / "path").mkdir()

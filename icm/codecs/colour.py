@@ -50,7 +50,7 @@ class Colour:
         matrix, range = parameters.get("matrix"), parameters.get("range")
         if matrix not in MATRICES or range not in RANGES:
             raise BitstreamError(
-                f"its header names matrix {matrix!r} and range {range!r}, which this program does not know"
+                f"its header names matrix {repr(matrix)[:40]} and range {repr(range)[:40]}, which are not known here"
             )
         return cls(str(matrix), str(range))
 

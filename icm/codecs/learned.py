@@ -327,11 +327,13 @@ def _layout(container: Container) -> tuple[int, int, int | None]:
     if type(y_bytes) is not int or type(symbols) is not int:
         raise BitstreamError("the header makes no sense: y_bytes and symbols must be whole numbers")
     if not 0 <= y_bytes <= len(container.payload):
-        raise BitstreamError(f"the header makes no sense: y_bytes={y_bytes} of a {len(container.payload)}-byte payload")
+        raise BitstreamError(
+            f"the header makes no sense: y_bytes={str(y_bytes)[:20]} of a {len(container.payload)}-byte payload"
+        )
     if listed_at is None:
         return y_bytes, symbols, None
     if type(listed_at) is not int or not y_bytes <= listed_at <= len(container.payload):
-        raise BitstreamError(f"the header makes no sense: listed_at={listed_at} after y_bytes={y_bytes}")
+        raise BitstreamError(f"the header makes no sense: listed_at={str(listed_at)[:20]} after y_bytes={y_bytes}")
     return y_bytes, symbols, listed_at
 
 

@@ -82,14 +82,14 @@ class ColourOnly:
         width, height = coded_size(container.width, container.height, 2)
         _check_length(container, width * height * 3 // 2 * BYTES_PER_SAMPLE)
         arguments = ["-f", "rawvideo", "-pix_fmt", PIXEL_FORMAT, "-s", f"{width}x{height}", "-i", "pipe:0"]
-        ppm = ffmpeg.ffmpeg([*arguments, "-vf", colour.to_rgb(), *PPM_OUTPUT], width * height, container.payload)
-        return from_ppm(ppm, width, height)[: container.height, : container.width].copy()
+        done = ffmpeg.ffmpeg([*arguments, "-vf", colour.to_rgb(), *PPM_OUTPUT], width * height, container.payload)
+        return from_ppm(done.stdout, width, height)[: container.height, : container.width].copy()
 
 
 def to_planes(image: Pixels, colour: Colour) -> bytes:
     """The raw planes (Y, Cb, Cr; 16-bit little-endian words of 10 bits) of an image with even sides."""
     arguments = [*raw_input(image), "-vf", colour.to_planes(), "-frames:v", "1", "-f", "rawvideo", "pipe:1"]
-    return ffmpeg.ffmpeg(arguments, image.shape[0] * image.shape[1], image.tobytes())
+    return ffmpeg.ffmpeg(arguments, image.shape[0] * image.shape[1], image.tobytes()).stdout
 
 
 def _check_length(container: Container, expected: int) -> None:

@@ -3,8 +3,14 @@
 Perceptual and adaptive quantisation are off and the picture gets no offset, so that the quantiser asked for is the one
 in the slice header. The payload is the raw elementary stream (``.266``, ``.265``, ``.obu``); ffmpeg's decoders read it.
 Each picture is coded on one thread: two processes of one thread code more pictures a second than one of two.
+
+The decoders of VVC and AV1 notice a slice that ends early; that of HEVC fills the rest in without a word. A container
+of HEVC therefore holds a CRC-32 of the decoded planes (``planes``), and its decoder raises where it is another.
 """
 
+import os
+import re
+import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,7 +81,6 @@ class VideoCodec:
         CodecError: An option is out of its range.
     """
 
-    revision = 1
     variant = None
     ceiling = False
     uses_faces = False
@@ -93,6 +98,7 @@ class VideoCodec:
         binary_arguments: Sequence[str] = (),
     ):
         self.name = choice("a video codec", "name", name, tuple(_FORMATS))
+        self.revision = 2 if name == "hevc" else 1
         format = _FORMATS[name]
         self.qp = whole_number(name, "qp", qp, 0, format.highest_qp, "a QP")
         self.preset = choice(name, "preset", format.preset if preset is None else str(preset), format.presets)
@@ -122,45 +128,77 @@ class VideoCodec:
         height, width = check_image(image)
         padded = pad(image, _FORMATS[self.name].smallest_side)
         try:
-            with tempfile.TemporaryDirectory(prefix="icm-") as folder:
-                # A file, because libvvenc prints its warnings on standard output.
-                stream = Path(folder, "stream")
-                if self.binary:
-                    planes = Path(folder, "planes.yuv")
-                    planes.write_bytes(to_planes(padded, self.colour))
-                    self.binary.encode(planes, stream, padded.shape[1], padded.shape[0], self.qp, self.preset)
-                else:
-                    self._encode_with_ffmpeg(padded, stream)
-                payload = stream.read_bytes() if stream.exists() else b""
+            payload = self._encode_with_binary(padded) if self.binary else self._encode_with_ffmpeg(padded)
+            if not payload:
+                raise CodecError(f"{self.name} wrote nothing for a picture of {width}x{height}")
+            checksum = {}
+            if self.name == "hevc":
+                down, across = padded.shape[:2]
+                decoded = ffmpeg.ffmpeg([*self._source(across, down), *_CRC_OUTPUT], across * down, payload)
+                checksum["planes"] = _crc(decoded)
         except ffmpeg.ToolError as error:
             raise CodecError(f"{self.name} could not code a picture of {width}x{height}: {error}") from error
-        if not payload:
-            raise CodecError(f"{self.name} wrote nothing for a picture of {width}x{height}")
-        return pack(Container(self.name, self.parameters, width, height, payload))
+        return pack(Container(self.name, {**self.parameters, **checksum}, width, height, payload))
 
     def decode(self, bitstream: bytes) -> Pixels:
         container = unpack_for(bitstream, self.name)
         format = _FORMATS[self.name]
         colour = Colour.of(container.parameters)
         width, height = coded_size(container.width, container.height, format.smallest_side)
-        # The decoders of VVC and AV1 notice a slice that ends early; that of HEVC fills the rest in, so for HEVC the
-        # container's checksum is the only guard.
-        # max_pixels keeps a stream that claims to be enormous from being decoded; 64 is the decoders' own padding.
-        limits = ["-threads", "1", "-err_detect", "explode", "-max_pixels", str((width + 64) * (height + 64))]
-        source = [*limits, "-c:v", format.decoder, "-f", format.stream, "-i", "pipe:0"]
+        planes = container.parameters.get("planes")
+        arguments = [*self._source(width, height), "-vf", colour.to_rgb(), *PPM_OUTPUT]
+        arguments += [] if planes is None else _CRC_OUTPUT
         try:
-            ppm = ffmpeg.ffmpeg([*source, "-vf", colour.to_rgb(), *PPM_OUTPUT], width * height, container.payload)
+            done = ffmpeg.ffmpeg(arguments, width * height, container.payload)
         except ffmpeg.ToolError as error:
             raise BitstreamError(f"its {self.name} payload cannot be decoded: {error}") from error
-        return from_ppm(ppm, width, height)[: container.height, : container.width].copy()
+        image = from_ppm(done.stdout, width, height)
+        if planes is not None and _crc(done) != planes:
+            raise BitstreamError(f"its {self.name} payload is damaged: it decodes to another picture than was coded")
+        return image[: container.height, : container.width].copy()
 
-    def _encode_with_ffmpeg(self, image: Pixels, stream: Path) -> None:
+    def _source(self, width: int, height: int) -> list[str]:
+        """ffmpeg arguments that decode a payload of that size from standard input."""
+        format = _FORMATS[self.name]
+        # max_pixels keeps a stream that claims to be enormous from being decoded; 64 is the decoders' own padding.
+        limits = ["-threads", "1", "-err_detect", "explode", "-max_pixels", str((width + 64) * (height + 64))]
+        return [*limits, "-c:v", format.decoder, "-f", format.stream, "-i", "pipe:0"]
+
+    def _encode_with_ffmpeg(self, image: Pixels) -> bytes:
         format = _FORMATS[self.name]
         arguments = [*raw_input(image), "-vf", self.colour.to_planes(), "-frames:v", "1", "-c:v", format.encoder]
         arguments += ["-threads", "1", *_constant_quantiser(self.name, self.qp, self.preset)]
-        # Bit-exact flags keep the encoder's name and options out of the payload.
-        arguments += ["-flags:v", "+bitexact", "-f", format.stream, str(stream)]
-        ffmpeg.ffmpeg(arguments, image.shape[0] * image.shape[1], image.tobytes())
+        # A file, because libvvenc prints its warnings on standard output: in memory, so that none is ever left behind.
+        with os.fdopen(os.memfd_create("stream"), "rb") as stream:
+            name = f"/proc/self/fd/{stream.fileno()}"
+            # Bit-exact flags keep the encoder's name and options out of the payload.
+            arguments += ["-flags:v", "+bitexact", "-f", format.stream, name]
+            ffmpeg.ffmpeg(arguments, image.shape[0] * image.shape[1], image.tobytes(), (stream.fileno(),))
+            return stream.read()
+
+    def _encode_with_binary(self, image: Pixels) -> bytes:
+        assert self.binary
+        with tempfile.TemporaryDirectory(prefix="icm-") as folder:
+            planes, stream = Path(folder, "planes.yuv"), Path(folder, "stream")
+            planes.write_bytes(to_planes(image, self.colour))
+            self.binary.encode(planes, stream, image.shape[1], image.shape[0], self.qp, self.preset)
+            return stream.read_bytes()
+
+
+# A second output of a decoder: the CRC-32 of its planes, 10-bit words as it gives them, on standard error.
+_CRC_OUTPUT = ["-frames:v", "1", "-f", "hash", "-hash", "CRC32", "pipe:2"]
+
+
+def _crc(decoded: subprocess.CompletedProcess[bytes]) -> int:
+    """What `_CRC_OUTPUT` says.
+
+    Raises:
+        BitstreamError: It says nothing.
+    """
+    found = re.search(rb"CRC32=([0-9a-f]{8})", decoded.stderr)
+    if not found:
+        raise BitstreamError("its payload holds no picture")
+    return int(found[1], 16)
 
 
 def _constant_quantiser(name: str, qp: int, preset: str) -> list[str]:

@@ -87,7 +87,8 @@ class VvcBinary:
 def slice_qp(stream: Path) -> int:
     """The slice QP of the one picture in a ``.266`` file: 26 + pps_init_qp_minus26 + ph_qp_delta or sh_qp_delta."""
     command = [ffmpeg.executable(), "-hide_banner", "-nostdin", "-f", "vvc", "-i", str(stream)]
-    text = ffmpeg.run([*command, "-c", "copy", "-bsf:v", "trace_headers", "-f", "null", "-"], 0, stderr=True).decode()
+    traced = ffmpeg.run([*command, "-c", "copy", "-bsf:v", "trace_headers", "-f", "null", "-"], 0)
+    text = traced.stderr.decode()
     # Each header may be traced twice, once as extradata; the values are the same.
     values = dict(re.findall(r"\b(pps_init_qp_minus26|ph_qp_delta|sh_qp_delta)\s+[01]+ = (-?\d+)", text))
     return 26 + sum(int(value) for value in values.values())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from icm.errors import UserError
+from icm.files import remove_abandoned
 from icm.threads import in_threads
 
 Result = TypeVar("Result")
@@ -49,6 +50,7 @@ def plan(
                 )
     if not jobs:
         raise UserError(f"{', '.join(inputs)}: no files found there")
+    remove_abandoned(output)
     existing = [target for target in jobs if target.exists()]
     if existing and not force:
         raise UserError(

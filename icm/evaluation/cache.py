@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from icm.files import WriteError, atomic_write
+from icm.files import WriteError, atomic_write, remove_abandoned
 
 log = logging.getLogger(__name__)
+_tidied: set[Path] = set()  # the caches that this process has looked through
 _DIGEST_BYTES = 32
 
 
@@ -35,6 +36,9 @@ class Cache:
     def __init__(self, root: Path | str):
         self.root = Path(root).expanduser()
         self._writable = True
+        if self.root not in _tidied:
+            _tidied.add(self.root)
+            remove_abandoned(self.root)
 
     def _path(self, kind: str, key: str) -> Path:
         return self.root / kind / key[:2] / key

@@ -1,6 +1,7 @@
 """A job from its configuration (conf/evaluate.yaml)."""
 
 import logging
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -96,6 +97,8 @@ def _work_on_part(job: Job, directory: Path) -> None:
     """
     if isinstance(job.codec, DrawsOnPeople):
         raise UserError(f"shard: codec={job.codec.name} needs all pictures at once; leave shard= out")
+    for abandoned in directory.glob(".shard-*"):
+        shutil.rmtree(abandoned, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".shard-", dir=directory) as folder:
         try:
             job.run(Cache(cache_folder()), Path(folder))

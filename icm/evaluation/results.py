@@ -190,12 +190,14 @@ def load_run(directory: Path | str, summary_file: str = "summary.json") -> Run:
         summary = json.loads(path.read_text(encoding="utf-8"))
         names = [str(name) for name in summary.pop("tables")]
         missing = sorted(Summary.__required_keys__ - set(summary))
+        list([] if missing else Run(directory, summary, {}).estimates)  # all can be read
     except FileNotFoundError:
         raise ResultsError(f"{path}: missing; {directory} holds no finished run") from None
     except (OSError, ValueError) as error:
         raise ResultsError(f"{path}: not JSON ({error}); run the evaluation of this folder again") from None
-    except (KeyError, TypeError, AttributeError):
-        raise ResultsError(f"{path}: not written by this version; run the evaluation of this folder again") from None
+    except (KeyError, TypeError, AttributeError, RecursionError):
+        what = "damaged, or not written by this version"
+        raise ResultsError(f"{path}: {what}; run the evaluation of this folder again") from None
     if missing or any("/" in name or name.startswith(".") for name in names):
         what = f"it lacks {missing[0]}" if missing else "it names tables outside its folder"
         raise ResultsError(f"{path}: {what}; run the evaluation of this folder again")

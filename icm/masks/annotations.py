@@ -90,7 +90,10 @@ class AnnotationReader:
         image = self.images[name]
         if (image.height, image.width) != (height, width):
             raise MaskError(f"{name} has {width}x{height} pixels, {self.path} says {image.width}x{image.height}")
-        return dilate(self.combine(image.masks(), height, width), self.dilation)
+        try:
+            return dilate(self.combine(image.masks(), height, width), self.dilation)
+        except MaskError as error:
+            raise MaskError(f"{self.path}, {name}: {error}; download the annotations again") from error
 
 
 def _require(split: Split, option: str) -> Path:

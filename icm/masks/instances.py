@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import tempfile
+import zlib
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,14 +23,18 @@ import numpy as np
 from icm.download import cache_folder
 from icm.files import file_sha256
 from icm.masks.edges import MaskError
+from icm.metrics.segmentation import check_segmentation
 
 log = logging.getLogger(__name__)
 
 # Raise it whenever the arrays change.
-VERSION = 1
+VERSION = 2
 # Bytes of an instance file from which its arrays are kept in the cache folder; a smaller one is read in a second.
 _LARGE = 64 << 20
 _SPACE = re.compile(r"[ \t\r\n]*")
+# What reading JSON of any content raises.
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+_SUMS = "checksums.json"
 _NAMES = ("names", "sizes", "first", "order", "parts", "points", "coordinates", "run_ends", "runs")
 
 
@@ -122,12 +127,14 @@ def load_instances(path: Path | str, crowd: bool = False) -> Instances:
     path = Path(path)
     try:
         return Instances(_mapped(path, crowd) if path.stat().st_size >= _LARGE else pack(path, crowd))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MaskError(f"{path} is not a readable COCO instance file ({error!r}); download it again") from error
+    except _UNREADABLE as error:
+        # Not its repr: that of a UnicodeDecodeError holds the whole file.
+        reason = f"{type(error).__name__}: {error}"[:200]
+        raise MaskError(f"{path} is not a readable COCO instance file ({reason}); download it again") from error
 
 
 def pack(path: Path, crowd: bool) -> dict[str, np.ndarray]:
-    """The arrays of `Instances`; OSError, ValueError, KeyError or TypeError when the file holds something else."""
+    """The arrays of `Instances`; raises one of `_UNREADABLE` when the file holds something else."""
     rows: dict[int | str, int] = {}
     images: dict[int, tuple[str, int, int]] = {}
     owners, parts, points, run_ends = array("i"), array("q", [0]), array("q", [0]), array("q", [0])
@@ -186,22 +193,22 @@ def rasterize(segmentation: list | dict, height: int, width: int) -> np.ndarray:
         (height, width) uint8 of 0 and 1.
 
     Raises:
-        MaskError: a run-length encoding is of another size.
+        MaskError: a segmentation that makes no sense, or is of another size.
     """
     from pycocotools import mask as coco
 
-    if isinstance(segmentation, dict):
-        if list(segmentation["size"]) != [height, width]:
-            raise MaskError(
-                f"an RLE mask of size {segmentation['size']} does not fit an image of {height}x{width} (H x W)"
-            )
-        rle = segmentation
-        if not isinstance(rle["counts"], (str, bytes)):
-            rle = coco.frPyObjects({"size": [height, width], "counts": list(rle["counts"])}, height, width)
-        return coco.decode(rle)
+    if not isinstance(segmentation, dict):
+        segmentation = [np.asarray(polygon).tolist() for polygon in segmentation]
+    try:
+        check_segmentation(segmentation, height, width)
+    except ValueError as error:
+        raise MaskError(f"an outline cannot be drawn: {error}") from error
     if not segmentation:
         return np.zeros((height, width), np.uint8)
-    return coco.decode(coco.merge(coco.frPyObjects(list(segmentation), height, width)))
+    if isinstance(segmentation, dict) and isinstance(segmentation["counts"], (str, bytes)):
+        return coco.decode(segmentation)
+    encoded = coco.frPyObjects(segmentation, height, width)
+    return coco.decode(encoded if isinstance(segmentation, dict) else coco.merge(encoded))
 
 
 def _mapped(path: Path, crowd: bool) -> dict[str, np.ndarray]:
@@ -224,18 +231,28 @@ def _mapped(path: Path, crowd: bool) -> dict[str, np.ndarray]:
 
 
 def _load(folder: Path) -> dict[str, np.ndarray] | None:
+    """The arrays of a folder; None where there are none, or others than were saved."""
     try:
-        return {name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in _NAMES}
+        arrays = {name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in _NAMES}
+        sums = json.loads((folder / _SUMS).read_bytes())
     except (OSError, ValueError, EOFError):
         return None
+    return arrays if sums == _checksums(arrays) else None
+
+
+def _checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
+    return {name: zlib.crc32(np.ascontiguousarray(values).view(np.uint8).data) for name, values in arrays.items()}
 
 
 def _save(arrays: Mapping[str, np.ndarray], folder: Path) -> None:
-    """The folder appears whole or not at all."""
+    """The folder appears whole or not at all. The caller holds the lock: another's unfinished one is abandoned."""
+    for abandoned in folder.parent.glob(f".{folder.name}.*"):
+        shutil.rmtree(abandoned, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         for name, values in arrays.items():
             np.save(temporary / f"{name}.npy", values)
+        (temporary / _SUMS).write_text(json.dumps(_checksums(arrays)))
         temporary.chmod(0o755)
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(temporary, folder)

@@ -109,7 +109,10 @@ def _work(
 ) -> None:
     """A worker process: sends its outcomes, then "" at the end or the reason it failed for."""
     try:
+        parent = multiprocessing.parent_process()
         for outcome in make(tasks, build, settings, device):
+            if parent and not parent.is_alive():
+                return  # killed: its next run makes the rest
             outcomes.put(outcome)
     except UserError as error:
         outcomes.put(str(error))

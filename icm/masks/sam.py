@@ -22,6 +22,7 @@ from icm.provenance import versions
 from icm.splits import Split
 
 log = logging.getLogger(__name__)
+_REDO = "delete its .json.gz there and run python -m icm masks again, it makes it anew"
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,10 @@ class SamReader:
             for mask in masks
             if above(mask.score, self.alpha)
         )
-        edges = union_of_edges(decoded, height, width)
+        try:
+            edges = union_of_edges(decoded, height, width)
+        except (MaskError, TypeError, ValueError, MemoryError) as error:
+            raise MaskError(f"the masks of {name} in {self.store.folder} are damaged ({error}); {_REDO}") from error
         if self.keeps:
             try:
                 write_edges(path, edges, origin)

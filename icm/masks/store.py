@@ -12,7 +12,7 @@ import os
 import zlib
 from pathlib import Path
 
-from icm.files import atomic_write
+from icm.files import atomic_write, remove_abandoned
 from icm.masks.edges import MaskError
 from icm.masks.sam_generator import SamSettings, ScoredMask
 
@@ -43,7 +43,7 @@ class MaskStore:
             self.model, self.weights = made.pop("model"), made.pop("weights")
             # A store that is older than a setting was made with its default.
             self.settings = SamSettings(**made)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise MaskError(
                 f"{folder / 'manifest.json'} is missing or damaged ({error}); make the store again"
             ) from error
@@ -65,6 +65,7 @@ class MaskStore:
             MaskError: it was begun with another model, other weights or settings.
         """
         wanted = _settings(model, weights, settings)
+        remove_abandoned(folder)
         path = folder / "manifest.json"
         if not path.exists():
             content = {"format": FORMAT, "settings": wanted, "versions": versions}
@@ -104,7 +105,7 @@ class MaskStore:
                 raise ValueError("not the masks of this image")
             masks = [ScoredMask(**mask) for mask in content["masks"]]
             return int(content["height"]), int(content["width"]), masks
-        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
+        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError) as error:
             raise MaskError(
                 f"{path} is missing or damaged ({error}); run python -m icm masks again, it redoes this one"
             ) from error

@@ -18,6 +18,7 @@ import numpy as np
 
 from icm.errors import UserError
 from icm.metrics.resampling import image_weights, percentile_interval
+from icm.metrics.segmentation import check_numbers, check_segmentation
 
 # What is compared -> the field of a detection that holds it, and the fields of an annotation that are needed.
 KINDS = {
@@ -64,7 +65,7 @@ class CocoTruth:
             content = json.loads(Path(path).read_bytes())
         except OSError as error:
             raise TruthError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise TruthError(f"{path}: is no JSON file ({error}); get it again") from error
         return cls.parse(content, str(path))
 
@@ -81,15 +82,16 @@ class CocoTruth:
             for annotation in content["annotations"]:
                 annotations[annotation["image_id"]].append(annotation)
             used = {annotation["category_id"] for annotation in content["annotations"]}
-        except (KeyError, TypeError, ValueError) as error:
-            raise TruthError(f"{source}: is no COCO annotation file ({error!r}); check data.annotations") from error
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            reason = f"{type(error).__name__}: {error}"[:200]
+            raise TruthError(f"{source}: is no COCO annotation file ({reason}); check data.annotations") from error
         _refuse_repeats(source, "image id", (number for number, _ in images))
         _refuse_repeats(source, "category id", (number for number, _ in categories))
         _refuse_repeats(source, "category name", (name for _, name in categories))
         if lost := set(annotations) - {number for number, _ in images}:
-            raise TruthError(f"{source}: annotations of image {min(lost)}, which it does not list; get it again")
+            raise TruthError(f"{source}: annotations of image {min(lost, key=str)}, which it does not list")
         if lost := used - {number for number, _ in categories}:
-            raise TruthError(f"{source}: annotations of category {min(lost)}, which it does not list; get it again")
+            raise TruthError(f"{source}: annotations of category {min(lost, key=str)}, which it does not list")
         return cls(source, dict(images), dict(categories), dict(annotations))
 
     @cached_property
@@ -391,7 +393,15 @@ def _annotation(truth: CocoTruth, image_id: int, annotation: dict, kind: str) ->
             f"{truth.source}: annotation {annotation.get('id')} has no {missing[0]}, which {kind} needs;"
             " use annotations of that kind"
         )
-    crowd = int(annotation.get("iscrowd", 0))
+    try:
+        for field in {"bbox", "keypoints"} & set(KINDS[kind][1]):
+            check_numbers(annotation[field], field)
+        if len(annotation.get("bbox", [0] * 4)) != 4:
+            raise ValueError("bbox is not x, y, width, height")
+        check_numbers([annotation["area"], annotation.get("num_keypoints", 0)], "its area")
+        crowd = int(annotation.get("iscrowd", 0))
+    except (ValueError, TypeError) as error:
+        raise TruthError(f"{truth.source}: annotation {annotation.get('id')}: {error}; get the file again") from error
     prepared = {"id": 1, "area": annotation["area"], "iscrowd": crowd, "ignore": crowd}
     if kind == "keypoints":
         if len(annotation["keypoints"]) != 51:
@@ -427,15 +437,12 @@ def _rle(segmentation: list | dict, image: TruthImage) -> dict:
     """Polygons, or an RLE of numbers or of text, as the compressed RLE that pycocotools compares."""
     from pycocotools import mask
 
+    try:
+        check_segmentation(segmentation, image.height, image.width)
+    except ValueError as error:
+        raise TruthError(f"{image.file_name}: {error}; mend its annotation") from error
     if not isinstance(segmentation, dict):
-        # pycocotools would take a list of four numbers for a box.
-        if any(len(polygon) < 6 for polygon in segmentation):
-            raise TruthError(f"{image.file_name}: a polygon needs three points, six numbers; mend its annotation")
         return mask.merge(mask.frPyObjects(segmentation, image.height, image.width))
-    if list(segmentation["size"]) != [image.height, image.width]:
-        raise TruthError(
-            f"{image.file_name}: a mask of {segmentation['size']} pixels for {image.height}x{image.width} (H x W)"
-        )
     if isinstance(segmentation["counts"], list):
         return mask.frPyObjects(segmentation, image.height, image.width)
     return segmentation

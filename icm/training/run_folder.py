@@ -18,7 +18,7 @@ import yaml
 
 from icm import provenance
 from icm.errors import UserError
-from icm.files import atomic_write
+from icm.files import atomic_write, remove_abandoned
 
 POLICIES = ("resume", "continue", "overwrite")
 # They do not shape the result: changing them never makes another run.
@@ -102,6 +102,9 @@ class RunFolder:
             for name in ("wandb", "tensorboard"):
                 shutil.rmtree(self.directory / name, ignore_errors=True)
         self.summary.unlink(missing_ok=True)
+        remove_abandoned(self.directory)
+        for path in self.directory.glob(".*.ckpt.part"):  # of `models.keep_checkpoints`, in a run that was killed
+            path.unlink()
         atomic_write(self.config, yaml.safe_dump(dict(config), sort_keys=False))
         if not self.origin.is_file():
             started = datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,6 +1,7 @@
 """Lightning's Trainer as a run needs it, and its one call."""
 
 import logging
+import signal
 import sys
 import time
 import warnings
@@ -90,9 +91,12 @@ def fit(trainer: "Trainer", module: "LightningModule", data: "LightningDataModul
         Seconds.
 
     Raises:
+        SystemExit: Status 143: SIGTERM has ended training, and last.ckpt is written.
         UserError: The data is not there, training diverged, a checkpoint cannot be written, or validation is asked
             for after more batches than an epoch has.
     """
+    from pytorch_lightning.utilities.exceptions import SIGTERMException
+
     from models.requeue import StoppedForRequeue
 
     began = time.monotonic()
@@ -108,6 +112,8 @@ def fit(trainer: "Trainer", module: "LightningModule", data: "LightningDataModul
         close_loggers()
         stop.requeue()
         raise
+    except SIGTERMException as stop:
+        raise SystemExit(128 + signal.SIGTERM) from stop
     finally:
         close_loggers()
 

@@ -213,3 +213,36 @@ def test_a_hanging_program_is_given_up(monkeypatch):
     monkeypatch.setattr(ffmpeg, "_PATIENCE", 0.2)
     with pytest.raises(ffmpeg.ToolError, match="no answer after"):
         ffmpeg.run(["sleep", "60"], pixels=0)
+
+
+def test_a_program_that_takes_too_much_memory_is_stopped(monkeypatch):
+    monkeypatch.setattr(ffmpeg, "_MEMORY", 1 << 28)
+    greedy = "x = bytearray(1 << 29); print(len(x))"
+    with pytest.raises(ffmpeg.ToolError, match="MemoryError"):
+        ffmpeg.run([sys.executable, "-c", greedy], pixels=0)
+    monkeypatch.undo()
+    assert ffmpeg.run([sys.executable, "-c", greedy], pixels=0).stdout == b"536870912\n"
+
+
+@pytest.mark.parametrize("behaviour", ["exit 7", "kill -9 $$", "echo nonsense", "head -c 100 /dev/zero", ":"])
+def test_a_program_that_dies_or_talks_nonsense_is_one_line(behaviour, tmp_path, monkeypatch, picture):
+    bitstream = codecs.create("hevc", preset="ultrafast").encode(picture)
+    program = tmp_path / "ffmpeg"
+    program.write_text(f"#!/bin/sh\ncat > /dev/null\n{behaviour}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(ffmpeg, "executable", lambda: str(program))
+    for work in (lambda: codecs.create("vvc").encode(picture), lambda: codecs.decode(bitstream)):
+        with pytest.raises((CodecError, BitstreamError)) as caught:
+            work()
+        assert "\n" not in str(caught.value)
+
+
+def test_hevc_notices_another_picture_where_no_checksum_of_the_container_tells(picture):
+    """A stream of the very same kind and size, only of another picture; streams of before have no such guard."""
+    codec = codecs.create("hevc", preset="ultrafast")
+    container, other = (unpack(codec.encode(image)) for image in (picture, picture[::-1].copy()))
+    fields = {**vars(container), "payload": other.payload}
+    with pytest.raises(BitstreamError, match="another picture than was coded"):
+        codec.decode(pack(Container(**fields)))
+    fields["parameters"] = {key: value for key, value in container.parameters.items() if key != "planes"}
+    assert codec.decode(pack(Container(**fields))).shape == picture.shape

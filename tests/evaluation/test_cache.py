@@ -55,7 +55,7 @@ def test_writers_at_the_same_time_leave_a_whole_entry(tmp_path):
         blob = cache.get("kind", "cd" * 32)
         assert blob is None or (len(blob) == 5000 and len(set(blob)) == 1)
     assert cache.get("kind", "cd" * 32) is not None
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob(".*.tmp"))
 
 
 def test_a_cache_that_cannot_be_written_is_one_warning_and_reads_on(tmp_path, caplog):

@@ -74,7 +74,7 @@ def test_missing_and_damaged_files_are_named(tmp_path):
     with pytest.raises(ResultsError, match=r"faces\.csv: not a result table"):
         load_run(tmp_path)
     (tmp_path / "summary.json").write_text('{"codec": "vvc"}')
-    with pytest.raises(ResultsError, match=r"summary\.json: not written by this version"):
+    with pytest.raises(ResultsError, match=r"summary\.json: damaged, or not written by this version"):
         load_run(tmp_path)
     (tmp_path / "summary.json").write_text('{"tables": ["../../etc/passwd"]}')
     with pytest.raises(ResultsError, match=r"summary\.json: "):

@@ -167,7 +167,12 @@ def test_a_damaged_cache_is_packed_again(large, packings, tmp_path):
     for file in sorted((tmp_path / "cache").rglob("*.npy")):
         file.write_bytes(file.read_bytes()[:-1] if file.stat().st_size > 128 else b"")
         assert load_instances(large)["b.jpg"].segmentations == [RLE]
-    assert len(packings) == 1 + 9
+    (coordinates,) = (tmp_path / "cache").rglob("coordinates.npy")
+    content = bytearray(coordinates.read_bytes())
+    content[-3] ^= 4  # one bit, which no length or header tells
+    coordinates.write_bytes(content)
+    assert load_instances(large)["a.jpg"].segmentations[0][0].tolist() == SQUARE
+    assert len(packings) == 1 + 9 + 1
     assert len(list((tmp_path / "cache" / "instances").iterdir())) == 2, "one folder and the lock"
 
 

@@ -46,9 +46,9 @@ class Data(pl.LightningDataModule):
 
 
 class Recorder(pl.Callback):
-    """What the random generator of every process gives at the first step."""
+    """What the random generator of every process gives after the first step."""
 
-    def on_train_batch_start(self, trainer, module, batch, index) -> None:
+    def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
         if index == 0:
             self.draws = module.all_gather(torch.rand(8))
 

@@ -78,6 +78,10 @@ def python(code: str, directory: Path, **environment: str) -> subprocess.Complet
     )  # fmt: skip
 
 
+# As long as W&B's own.
+TOKEN = "5ec2e7" * 6 + "abcd"
+
+
 @pytest.fixture(scope="module")
 def offline(synthetic, tmp_path_factory):
     """A sweep folder of two jobs after the first, twice, and the sweep were recorded, and what that printed."""
@@ -92,7 +96,8 @@ def offline(synthetic, tmp_path_factory):
     images.write_text(images.read_text(encoding="utf-8").replace("30.000000", "inf", 1), encoding="utf-8")
     synthetic.write(sweep / "1", point={"qp": 40}, bpp=0.2, scores={"dlib": [0.5] * 4})
     synthetic.write(sweep / "2", "jpeg", {"quality": 9}, 0.25, scores={"dlib": [0.4] * 4})
-    result = python(OFFLINE_RUN, sweep, HOME=str(home), WANDB_MODE="offline")
+    tokens = {"WANDB_API_KEY": TOKEN, "HF_TOKEN": TOKEN}
+    result = python(OFFLINE_RUN, sweep, HOME=str(home), WANDB_MODE="offline", **tokens)
     return sweep, home, result.stdout.splitlines()
 
 
@@ -120,6 +125,14 @@ def summary_of(records):
 def table_of(folder, name):
     (path,) = (folder / "files" / "media" / "table").rglob(f"{name}_*.table.json")
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_no_token_reaches_a_log_or_a_folder(offline):
+    sweep, home, printed = offline
+    files = [path for folder in (sweep, home) for path in folder.rglob("*") if path.is_file()]
+    assert [path.suffix for path in files].count(".wandb") == 2
+    assert [str(path) for path in files if TOKEN.encode() in path.read_bytes()] == []
+    assert not any(TOKEN in line for line in printed)
 
 
 def test_nothing_leaves_the_machine_or_the_folder(offline):
