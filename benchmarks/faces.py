@@ -1,37 +1,140 @@
-"""Face similarity: this pipeline against a loop of DeepFace.verify, the way a first script would do it."""
+"""Faces: detection over a folder, recognisers on many crops, and the paper's table against loops of DeepFace.
 
+Recognisers whose weights are not public packages run on random ones: they take as long.
+"""
+
+import functools
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import numpy as np
 
 import icm
 from benchmarks.case import Case, Options
+from benchmarks.random_weights import write_random_weights
+from icm.config import compose_job
 from icm.faces.deepface_setup import import_deepface
 from icm.faces.sources import DemoFaces
+from icm.faces.weights import PAPER
+
+_TABLE_IMAGES = 2
+_QPS = (32, 35, 37, 40)
+_CROPS = 32
 
 
 def cases(options: Options) -> Iterator[Case]:
-    scenes = [scene.load() for scene in DemoFaces().images()[:3]]
-    qualities = (10, 40)
+    with tempfile.TemporaryDirectory() as folder:
+        yield Case(
+            "MTCNN over the demo's 16 scenes, files of a folder",
+            "`DeepFace.extract_faces`, picture by picture",
+            *_lazy(_detection, Path(folder, "photos")),
+            goal=1.8,
+        )
+        for name in ("dlib", *PAPER):
+            random = "" if name == "dlib" else "random weights"
+            yield Case(
+                f"{name}, {_CROPS} faces",
+                "`DeepFace.represent`, face by face",
+                *_lazy(_embedding, Path(folder, "home"), name),
+                goal=1.8,
+                note="a small network in SFace's place" if name == "sface" else random,
+            )
+        yield Case(
+            f"the paper's table: {_TABLE_IMAGES} scenes, {len(_QPS)} QPs of VVC and no coding, 6 recognisers",
+            "loop of `DeepFace.verify`",
+            *_lazy(_table, Path(folder)),
+            goal=8,
+            note="coding excluded, random weights; detection, embedding, measures and result files included",
+        )
 
-    def pipeline() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            for quality in qualities:
-                job = Path(folder, str(quality))
-                icm.evaluate(scenes, codec="jpeg", quality=quality, directory=job, cache=Path(folder, "cache"))
 
-    def verify_loop() -> None:
-        deepface = import_deepface()
-        for quality in qualities:
-            codec = icm.codecs.create("jpeg", quality=quality)
-            for scene in scenes:
-                coded = codec.decode(codec.encode(scene))
-                deepface.verify(
-                    scene[..., ::-1],
-                    coded[..., ::-1],
-                    model_name="Dlib",
-                    detector_backend="mtcnn",
-                    enforce_detection=False,
-                )
+def _lazy(make: Callable, *arguments) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Ours and the peer of a pair that ``make`` prepares when one of them is first called."""
+    pair = functools.cache(functools.partial(make, *arguments))
+    return lambda: pair()[0](), lambda: pair()[1]()
 
-    yield Case("3 demo scenes, 2 JPEG qualities, Dlib, MTCNN, nothing cached", "DeepFace.verify", pipeline, verify_loop)
+
+def _detection(folder: Path) -> tuple[Callable, Callable]:
+    raise NotImplementedError
+
+
+def _embedding(home: Path, name: str) -> tuple[Callable, Callable]:
+    _install(home, name)
+    deepface = import_deepface()
+    (task,) = compose_job(embedder=name)
+    (embedder,) = task.embedders
+    scenes = DemoFaces().images()
+    rng = np.random.default_rng(0)
+    crops = []
+    for number in range(_CROPS):
+        scene = scenes[number % len(scenes)]
+        face, image = scene.known_faces[0], scene.load()
+        dy, dx = rng.integers(0, 8, 2)
+        crops.append(np.ascontiguousarray(image[face.y + dy : face.y + face.height, face.x + dx : face.x + face.width]))
+
+    def ours() -> None:
+        embedder.embed(crops)
+
+    def peer() -> None:
+        for crop in crops:
+            deepface.represent(
+                crop[..., ::-1],
+                model_name=embedder.model,
+                detector_backend="skip",
+                align=False,
+                normalization=embedder.normalization,
+            )
+
+    return ours, peer
+
+
+def _install(home: Path, *names: str) -> None:
+    """Random weights of recognisers in a DeepFace home of the benchmark's own."""
+    from icm.faces import weights
+
+    os.environ["DEEPFACE_HOME"] = str(home)
+    for name in names:
+        if name != "dlib" and not weights.path_of(name).is_file():
+            write_random_weights(name)
+
+
+def _table(folder: Path) -> tuple[Callable, Callable]:
+    _install(folder / "home", *PAPER)
+    deepface = import_deepface()
+    scenes = [scene.load() for scene in DemoFaces().images()[:_TABLE_IMAGES]]
+    points = [("none", {}), *(("vvc", {"qp": qp}) for qp in _QPS)]
+    coded = {}
+    for codec, point in points:
+        made = icm.codecs.create(codec, **point)
+        coded[str(point)] = [made.decode(made.encode(scene)) for scene in scenes]
+
+    def table(cache: Path) -> None:
+        with tempfile.TemporaryDirectory() as results:
+            for number, (codec, point) in enumerate(points):
+                job = Path(results, str(number))
+                icm.evaluate(scenes, codec=codec, embedder=list(PAPER), directory=job, cache=cache, **point)
+
+    table(folder / "coded")
+
+    def ours() -> None:
+        with tempfile.TemporaryDirectory() as cache:
+            for kind in ("bitstream", "decoded"):
+                Path(cache, kind).symlink_to(folder / "coded" / kind)
+            table(Path(cache))
+
+    def peer() -> None:
+        models = [embedder.model for embedder in compose_job(embedder=PAPER)[0].embedders]
+        for pictures in coded.values():
+            for scene, picture in zip(scenes, pictures, strict=True):
+                for model in models:
+                    deepface.verify(
+                        scene[..., ::-1],
+                        picture[..., ::-1],
+                        model_name=model,
+                        detector_backend="mtcnn",
+                        enforce_detection=False,
+                    )
+
+    return ours, peer
