@@ -60,5 +60,5 @@ def independent() -> None:
         subprocess.Popen([sys.executable, "-c", command, str(index), str(cores())], cwd=root)
         for index in range(cores())
     ]
-    if any([program.wait() for program in programs]):
+    if [program for program in programs if program.wait()]:
         raise RuntimeError("one of the programs failed")

@@ -1,5 +1,6 @@
 """A content-addressed store of finished work: bitstreams, decoded images, boxes and embeddings."""
 
+import functools
 import hashlib
 import json
 import logging
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from icm.download import cache_folder
 from icm.files import WriteError, atomic_write
 
 log = logging.getLogger(__name__)
@@ -57,3 +59,11 @@ class Cache:
         except WriteError as error:
             self._writable = False
             log.warning("cache=%s: nothing more is kept for a later run: %s", self.root, error)
+
+
+def shared_cache() -> Cache:
+    """The one of this process in its cache folder (`icm.download.use_cache_folder`)."""
+    return _cache_in(cache_folder())
+
+
+_cache_in = functools.cache(Cache)

@@ -8,9 +8,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from icm.codecs.base import DrawsOnPeople
 from icm.config import build
-from icm.download import cache_folder, use_cache_folder
+from icm.download import use_cache_folder
 from icm.errors import UserError
-from icm.evaluation.cache import Cache
+from icm.evaluation.cache import Cache, shared_cache
 from icm.evaluation.finished import all_parts, find_earlier, is_finished, mark, remember, reuse, run_key, write_mark
 from icm.evaluation.job import Job, NothingToMeasureError
 from icm.evaluation.results import Run, load_run, load_runs
@@ -68,7 +68,7 @@ def run_configured(cfg: DictConfig, directory: Path, sweep: Path | None = None) 
         put_back(directory)
         log.info("%s is measured already in %s: not repeated", job.codec.title, directory)
         return (load_run(directory) if (directory / "summary.json").is_file() else None), True
-    cache = Cache(cache_folder())
+    cache = shared_cache()
     key = None if isinstance(job.source, Shard) else run_key(job)
     earlier = find_earlier(key, cache) if key else None
     if earlier is None or earlier[0] != directory.resolve():

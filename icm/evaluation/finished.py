@@ -5,7 +5,6 @@ added, removed or changed since. One in another folder takes a copy of what it l
 """
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,13 +63,10 @@ def is_finished(job: Job, directory: Path) -> bool:
 def run_key(job: Job) -> str | None:
     """Names a job with its pictures and all code, for `remember`.
 
-    None where the code has changes that no commit names, or something is missing, which preflight says.
+    None where something is missing, which preflight says.
     """
-    commit = provenance.git_commit()
-    if commit and commit.endswith("-dirty"):
-        return None
     try:
-        return content_key(**mark(job), versions=provenance.versions(), commit=commit)
+        return content_key(**mark(job), versions=provenance.versions(), code=provenance.code_digest())
     except UserError:
         return None
 
@@ -103,9 +99,7 @@ def reuse(source: Path, names: Sequence[str], directory: Path) -> Run:
     """The run of another folder (`find_earlier`), its files copied, the summary last."""
     if source != directory.resolve():
         for name in sorted(names, key=lambda name: name == "summary.json"):
-            target = directory / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source / name, target)
+            atomic_write(directory / name, (source / name).read_bytes())
     return load_run(directory)
 
 

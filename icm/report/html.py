@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from icm.evaluation.cache import content_key, shared_cache
 from icm.evaluation.measures import Estimate, Measure, Subject
 from icm.evaluation.results import Run, rows_to_csv
 from icm.files import atomic_write
@@ -63,6 +64,7 @@ def render(
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),
+        bytecode_cache=jinja2.MemcachedBytecodeCache(_Templates()),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -124,6 +126,16 @@ def render(
     empty = Gallery((), 0, 0, len(all_faces(points)))
     room = MOST_BYTES - len(page(empty).encode()) - _scores_bytes(points)
     return page(make_gallery(points, room))
+
+
+class _Templates:
+    """The compiled template in the cache, as jinja2 asks a memcached for it."""
+
+    def get(self, name: str) -> bytes | None:
+        return shared_cache().get("template", content_key(template=name))
+
+    def set(self, name: str, code: bytes, timeout: int | None = None) -> None:
+        shared_cache().put("template", content_key(template=name), code)
 
 
 def _source(name: str):

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from icm.evaluation.results import Run
-from icm.report import figures
 from icm.report.comparisons import compare
 from icm.report.equal_rate import privacy_measures
-from icm.report.mirror import TABLE_FACES, finite, headline, job_figures, metrics
-from icm.report.paper import first_figures
+from icm.report.mirror import TABLE_FACES, finite, headline, job_pictures, metrics, sweep_pictures
 from icm.report.points import Point, collect_points, measures_of, subject_title
 from icm.report.tables import difference_table, table
 from icm.report.wandb_session import record
@@ -48,7 +46,7 @@ def log_run(
     def fill(mirror) -> None:
         (point,) = collect_points([run])
         mirror.summary.update(metrics(run))
-        mirror.log({**_tables(point), **_pictures(job_figures(point))})
+        mirror.log({**_tables(point), **_pictures(job_pictures(point))})
         named = config.get("codec", {}).get("checkpoint")
         use_checkpoint(mirror, summary["parameters"].get("checkpoint_sha256"), Path(named) if named else None)
         mirror.log_artifact(_result_files(run, mirror.id))
@@ -86,7 +84,7 @@ def log_sweep(runs: Sequence[Run], directory: Path, project: str = "icm", entity
         import wandb
 
         mirror.summary.update({"answer": answer, "points": len(points), "jobs": len(runs)})
-        mirror.log({"table": _long_table(runs), **_differences(points), **_pictures(first_figures(points))})
+        mirror.log({"table": _long_table(runs), **_differences(points), **_pictures(sweep_pictures(points))})
         report = directory / "report.html"
         mirror.log({"report": wandb.Html(report.read_text(encoding="utf-8"), inject=False)})
         artifact = wandb.Artifact(f"sweep-{mirror.id}", "sweep", description=answer)
@@ -202,12 +200,11 @@ def _differences(points: Sequence[Point]) -> dict:
 # Pictures and files --------------------------------------------------------------------------------------------------
 
 
-def _pictures(drawn: dict) -> dict:
+def _pictures(drawn: dict[str, bytes]) -> dict:
     import wandb
     from PIL import Image
 
-    return {f"figures/{name}": wandb.Image(Image.open(io.BytesIO(figures.png_bytes(figure))))
-            for name, figure in drawn.items()}  # fmt: skip
+    return {f"figures/{name}": wandb.Image(Image.open(io.BytesIO(picture))) for name, picture in drawn.items()}
 
 
 def _result_files(run: Run, identity: str):

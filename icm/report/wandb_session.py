@@ -72,6 +72,8 @@ def _record(directory: Path, fill: Callable[[Any], None], commit: str | None, op
 
     import wandb
 
+    # To ask whether a number is a data frame it would import pandas; without, it goes by the name of the type.
+    wandb.util.pd_available = False
     settings = wandb.Settings(
         silent=True,
         console="off",
