@@ -3,6 +3,7 @@
 Recognisers whose weights are not public packages run on random ones: they take as long.
 """
 
+import contextlib
 import functools
 import os
 import tempfile
@@ -16,8 +17,11 @@ from benchmarks.case import Case, Options
 from benchmarks.random_weights import write_random_weights
 from icm.config import compose_job
 from icm.faces.deepface_setup import import_deepface
+from icm.faces.detection import DeepFaceDetector
 from icm.faces.sources import DemoFaces
 from icm.faces.weights import PAPER
+from icm.images import read_image, write_png
+from icm.threads import in_threads
 
 _TABLE_IMAGES = 2
 _QPS = (32, 35, 37, 40)
@@ -57,7 +61,45 @@ def _lazy(make: Callable, *arguments) -> tuple[Callable[[], None], Callable[[], 
 
 
 def _detection(folder: Path) -> tuple[Callable, Callable]:
-    raise NotImplementedError
+    folder.mkdir()
+    for scene in DemoFaces().images():
+        write_png(folder / f"{scene.name}.png", scene.load())
+    paths = sorted(folder.iterdir())
+    deepface = import_deepface()
+    detector = DeepFaceDetector()
+
+    def ours() -> None:
+        # As a job does: files are read in threads while faces are looked for.
+        for _, image in in_threads(read_image, paths):
+            detector.detect(image.result())
+
+    def peer() -> None:
+        with _deepface_alone():
+            for path in paths:
+                deepface.extract_faces(str(path), detector_backend="mtcnn", enforce_detection=False, align=False)
+
+    return ours, peer
+
+
+@contextlib.contextmanager
+def _deepface_alone() -> Iterator[None]:
+    """DeepFace with an MTCNN of its own, as the package makes it."""
+    from deepface.modules import modeling
+
+    modeling.build_model(task="face_detector", model_name="mtcnn")
+    clients = modeling.cached_models["face_detector"]
+    here, clients["mtcnn"] = clients["mtcnn"], _plain_mtcnn()
+    try:
+        yield
+    finally:
+        clients["mtcnn"] = here
+
+
+@functools.cache
+def _plain_mtcnn():
+    from deepface.models.face_detection.MtCnn import MtCnnClient
+
+    return MtCnnClient()
 
 
 def _embedding(home: Path, name: str) -> tuple[Callable, Callable]:
@@ -125,6 +167,10 @@ def _table(folder: Path) -> tuple[Callable, Callable]:
             table(Path(cache))
 
     def peer() -> None:
+        with _deepface_alone():
+            verify_all()
+
+    def verify_all() -> None:
         models = [embedder.model for embedder in compose_job(embedder=PAPER)[0].embedders]
         for pictures in coded.values():
             for scene, picture in zip(scenes, pictures, strict=True):
