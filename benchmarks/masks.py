@@ -1,6 +1,5 @@
 """Edge masks: Segment Anything once for all alphas, and masks that keep up with the pictures of a training."""
 
-import functools
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from benchmarks.case import Case, Options
+from benchmarks.case import Case, Options, lazily
 from icm.masks.base import NoMasks
 from icm.masks.edges import union_of_edges
 from icm.masks.instances import rasterize
@@ -27,21 +26,17 @@ _CROP = 256
 
 def cases(options: Options) -> Iterator[Case]:
     with tempfile.TemporaryDirectory() as folder:
-        loading = functools.cache(functools.partial(_loading, Path(folder, "loading")))
         yield Case(
             f"loading {_PICTURES} crops of {_CROP} x {_CROP} with SAM masks ({_MASKS} a picture), on one core",
             "without masks",
-            lambda: loading()[0](),
-            lambda: loading()[1](),
+            *lazily(_loading, Path(folder, "loading")),
             goal=0.6,
             note="640 x 480 JPEG files; the edges were derived and kept by an earlier epoch",
         )
-        making = functools.cache(functools.partial(_making, Path(folder, "making")))
         yield Case(
             f"edge masks of a 640 x 480 picture at {len(_ALPHAS)} alphas",
             "SamAutomaticMaskGenerator for each alpha",
-            lambda: making()[0](),
-            lambda: making()[1](),
+            *lazily(_making, Path(folder, "making")),
             goal=4.5,
             note=f"ViT-B's width, 3 of its 12 blocks, random weights, {_POINTS} x {_POINTS} points",
         )
@@ -107,7 +102,7 @@ def _making(folder: Path) -> tuple[Callable, Callable]:
     settings = SamSettings(_ALPHAS[0], points_per_side=_POINTS, stability=0.0)
     runs = iter(range(10**6))
 
-    def ours() -> list[np.ndarray]:
+    def one_pass() -> list[np.ndarray]:
         path = folder / str(next(runs))  # nothing is kept from one run to the next
         options = SamMasks(path=str(path), points_per_side=_POINTS, stability=0.0)
         store = options.folder(split)
@@ -116,7 +111,7 @@ def _making(folder: Path) -> tuple[Callable, Callable]:
         readers = [SamMasks(alpha=alpha, path=str(path)).open(split) for alpha in _ALPHAS]
         return [reader.read("000.jpg", *picture.shape[:2]) for reader in readers]
 
-    def peer() -> list[np.ndarray]:
+    def pass_for_each() -> list[np.ndarray]:
         found = []
         for alpha in _ALPHAS:
             generator = SamAutomaticMaskGenerator(
@@ -127,9 +122,17 @@ def _making(folder: Path) -> tuple[Callable, Callable]:
         return found
 
     torch.set_grad_enabled(False)
-    if not all(np.array_equal(mine, theirs) for mine, theirs in zip(ours(), peer(), strict=True)):
-        raise AssertionError("the edges of one pass are not those of a pass for each alpha")
-    return lambda: ours() and None, lambda: peer() and None
+    found, expected = one_pass(), pass_for_each()
+    if not all(map(np.array_equal, found, expected)) or not all(edges.any() for edges in found):
+        raise RuntimeError("the edges of one pass are not those of a pass for each alpha")
+
+    def ours() -> None:
+        one_pass()
+
+    def peer() -> None:
+        pass_for_each()
+
+    return ours, peer
 
 
 def _random_sam():

@@ -18,8 +18,8 @@ def cases(options: Options) -> Iterator[Case]:
         for entry in ("evaluate.py", "train.py"):
             yield Case(f"`{entry} --help`", "", partial(_run, folder, entry, "--help"), goal=1.0)
         for logger, goal in (("wandb", 3.0), ("csv", 1.5)):
-            words = ["codec=vvc", "qp=37", f"logger={logger}", f"cache={folder}/cache"]
-            title = f"`evaluate.py codec=vvc qp=37 logger={logger}` again: 16 scenes, 20 faces, all in the cache"
+            words = ["codec=jpeg", "codec.quality=40", f"logger={logger}", f"cache={folder}/cache"]
+            title = f"`evaluate.py codec=jpeg codec.quality=40 logger={logger}` again: 16 scenes, 20 faces"
             yield Case(title, "", partial(_run, folder, "evaluate.py", *words), goal=goal)
 
 

@@ -16,7 +16,7 @@ from icm.threads import cores, in_threads
 
 _QPS = (32, 35, 37, 40)
 _IMAGES = 24
-_SIZE = (192, 144)
+_SIZE = (128, 96)
 
 
 def cases(options: Options) -> Iterator[Case]:

@@ -1,0 +1,45 @@
+"""Face detection over a folder against a loop of DeepFace."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from benchmarks.case import Case, Options, lazily
+from benchmarks.deepface_alone import deepface_alone
+from icm.faces.deepface_setup import import_deepface
+from icm.faces.detection import DeepFaceDetector
+from icm.faces.sources import DemoFaces
+from icm.images import read_image, write_png
+from icm.threads import in_threads
+
+
+def cases(options: Options) -> Iterator[Case]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield Case(
+            "MTCNN over a folder of 16 pictures of 640 x 480",
+            "`DeepFace.extract_faces` picture by picture",
+            *lazily(_detection, Path(folder, "photos")),
+            goal=1.8,
+            note="the demo's scenes; the same boxes",
+        )
+
+
+def _detection(folder: Path) -> tuple[Callable, Callable]:
+    folder.mkdir()
+    for scene in DemoFaces().images():
+        write_png(folder / f"{scene.name}.png", scene.load())
+    paths = sorted(folder.iterdir())
+    deepface = import_deepface()
+    detector = DeepFaceDetector()
+
+    def ours() -> None:
+        # As a job does: files are read in threads while faces are looked for.
+        for _, image in in_threads(read_image, paths):
+            detector.detect(image.result())
+
+    def peer() -> None:
+        with deepface_alone():
+            for path in paths:
+                deepface.extract_faces(str(path), detector_backend="mtcnn", enforce_detection=False, align=False)
+
+    return ours, peer
