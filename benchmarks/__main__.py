@@ -35,6 +35,7 @@ def main() -> int:
     options = Options(arguments.reference)
     for name in arguments.names or BENCHMARKS:
         results = []
+        facts = _facts(name, arguments)
         try:
             for case in importlib.import_module(f"benchmarks.{name}").cases(options):
                 results.append(measure(case, arguments.repeats))
@@ -42,7 +43,7 @@ def main() -> int:
         except Unavailable as error:
             print(f"{name}: left out: {error}", file=sys.stderr)
         if results and not arguments.no_save:
-            save(name, _facts(name, arguments), results)
+            save(name, facts, results)
             atomic_write(PAGE, page())
     return 0
 
@@ -53,7 +54,7 @@ def _facts(name: str, arguments: argparse.Namespace) -> dict:
     cores = len(os.sched_getaffinity(0))
     return {
         "command": command + reference,
-        "machine": f"{cores} cores of {_processor()}",
+        "machine": f"{cores} cores of {_processor()}, load {os.getloadavg()[0]:.1f} when it began",
         "commit": git_commit(),
         "versions": versions(),
     }
