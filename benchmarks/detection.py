@@ -22,6 +22,31 @@ def cases(options: Options) -> Iterator[Case]:
             goal=1.8,
             note="the demo's scenes; the same boxes",
         )
+        yield Case(
+            "not built: the same, looking for faces in as many threads as cores",
+            "in one thread, as a job does",
+            *lazily(_threads, Path(folder, "photos")),
+        )
+
+
+def _as_a_job(detector: DeepFaceDetector, paths: list[Path]) -> Callable[[], None]:
+    """Files are read in threads while faces are looked for."""
+
+    def detect() -> None:
+        for _, image in in_threads(read_image, paths):
+            detector.detect(image.result())
+
+    return detect
+
+
+def _threads(folder: Path) -> tuple[Callable, Callable]:
+    detector, paths = DeepFaceDetector(), sorted(folder.iterdir())
+
+    def detect() -> None:
+        for _, boxes in in_threads(lambda path: detector.detect(read_image(path)), paths):
+            boxes.result()
+
+    return detect, _as_a_job(detector, paths)
 
 
 def _detection(folder: Path) -> tuple[Callable, Callable]:
@@ -30,16 +55,10 @@ def _detection(folder: Path) -> tuple[Callable, Callable]:
         write_png(folder / f"{scene.name}.png", scene.load())
     paths = sorted(folder.iterdir())
     deepface = import_deepface()
-    detector = DeepFaceDetector()
-
-    def ours() -> None:
-        # As a job does: files are read in threads while faces are looked for.
-        for _, image in in_threads(read_image, paths):
-            detector.detect(image.result())
 
     def peer() -> None:
         with deepface_alone():
             for path in paths:
                 deepface.extract_faces(str(path), detector_backend="mtcnn", enforce_detection=False, align=False)
 
-    return ours, peer
+    return _as_a_job(DeepFaceDetector(), paths), peer
