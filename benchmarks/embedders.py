@@ -18,7 +18,7 @@ from icm.faces.sources import DemoFaces
 from icm.faces.weights import PAPER
 from icm.threads import cores
 
-_CROPS = 16
+_CROPS = 8
 
 
 def cases(options: Options) -> Iterator[Case]:

@@ -24,7 +24,7 @@ from icm.evaluation.job import Job
 from icm.faces.detection import WholePicture
 from icm.faces.sources import DemoFaces
 
-_SIZES = ((15, 1, 1), (150, 1, 1), (1500, 1, 1), (15, 6, 1), (15, 1, 8), (15, 6, 8))
+_SIZES = ((15, 1, 1), (150, 1, 1), (600, 1, 1), (15, 6, 1), (15, 1, 8), (15, 6, 8))
 _SIDE = 96
 
 

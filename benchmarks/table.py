@@ -13,7 +13,7 @@ from icm.faces.sources import DemoFaces
 from icm.faces.weights import PAPER
 
 _IMAGES = 2
-_QPS = (32, 35, 37, 40)
+_QPS = (32, 40)
 
 
 def cases(options: Options) -> Iterator[Case]:
