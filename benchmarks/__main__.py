@@ -40,11 +40,11 @@ def main() -> int:
             for case in importlib.import_module(f"benchmarks.{name}").cases(options):
                 results.append(measure(case, arguments.repeats))
                 print(line(results[-1]), flush=True)
+                if not arguments.no_save:  # at once: what is cut short keeps what it has
+                    save(name, facts, results)
+                    atomic_write(PAGE, page())
         except Unavailable as error:
             print(f"{name}: left out: {error}", file=sys.stderr)
-        if results and not arguments.no_save:
-            save(name, facts, results)
-            atomic_write(PAGE, page())
     return 0
 
 

@@ -141,7 +141,7 @@ def _random_sam():
     from segment_anything.build_sam import _build_sam
 
     torch.manual_seed(0)
-    sam = _build_sam(encoder_embed_dim=768, encoder_depth=1, encoder_num_heads=12, encoder_global_attn_indexes=[0])
+    sam = _build_sam(encoder_embed_dim=768, encoder_depth=1, encoder_num_heads=12, encoder_global_attn_indexes=[])
     torch.nn.init.normal_(sam.mask_decoder.iou_prediction_head.layers[-1].weight, std=0.05)
     torch.nn.init.constant_(sam.mask_decoder.iou_prediction_head.layers[-1].bias, 0.86)
     return sam.eval()

@@ -81,6 +81,7 @@ def _record(directory: Path, fill: Callable[[Any], None], commit: str | None, op
         **commit_settings(commit),
         disable_code=True,
         disable_job_creation=True,
+        x_save_requirements=False,  # the run's own record has the versions that count
     )
 
     def begin(mode: str):
