@@ -22,6 +22,7 @@ from icm.evaluation.faces import FacesTask
 from icm.evaluation.finished import find_earlier, remember, reuse, run_key
 from icm.evaluation.job import Job
 from icm.faces.detection import WholePicture
+from icm.faces.embedding import Embedder
 from icm.faces.sources import DemoFaces
 
 _SIZES = ((15, 1, 1), (150, 1, 1), (600, 1, 1), (15, 6, 1), (15, 1, 8), (15, 6, 8))
@@ -70,10 +71,10 @@ def _sweep(folder: Path, images: int, embedders: int, points: int) -> float:
     results = Path(tempfile.mkdtemp(dir=folder))
     start = time.perf_counter()
     for point in range(points):
-        recognisers = {f"colours{number}": MeanColours(number) for number in range(embedders)}
+        recognisers: dict[str, Embedder] = {f"colours{number}": MeanColours(number) for number in range(embedders)}
         task = FacesTask(WholePicture(), recognisers, {"none": Direct("original")})
         job = Job(codecs.create("jpeg", quality=10 + 10 * point), source, [task])
-        key = run_key(job)
+        key = run_key(job) or ""  # nothing is missing here
         directory = results / str(point)
         earlier = find_earlier(key, cache)
         if earlier:

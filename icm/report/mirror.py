@@ -77,4 +77,7 @@ def sweep_pictures(points: Sequence[Point]) -> dict[str, bytes]:
 
 
 def _pictures(points: Sequence[Point], drawn: Mapping[str, Callable[[], Any]]) -> dict[str, bytes]:
-    return {name: kept(name, points, lambda draw=draw: figures.png_bytes(draw())) for name, draw in drawn.items()}
+    def png(name: str) -> bytes:
+        return figures.png_bytes(drawn[name]())
+
+    return {name: kept(name, points, partial(png, name)) for name in drawn}
