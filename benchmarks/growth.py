@@ -40,7 +40,8 @@ def cases(options: Options) -> Iterator[Case]:
 class MeanColours:
     """A recogniser that costs nothing: the mean colours of an 8 x 8 grid."""
 
-    title, version, threshold, align = "mean colours", "1", None, False
+    title, version, align = "mean colours", "1", False
+    threshold: float | None = None
 
     def __init__(self, number: int):
         self.name = f"colours{number}"
