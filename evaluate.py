@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-import icm.config  # noqa: F401  (resolvers of conf/evaluate.yaml)
+from icm.config import help_text
 from icm.errors import UserError, end_at_sigterm, exit_status, is_interruption
 from icm.overrides import advice, dry_run
 from icm.report.sweep_report import SweepReport
@@ -67,6 +67,9 @@ def main(cfg: DictConfig) -> None:
 if __name__ == "__main__":
     if mistake := advice("evaluate", sys.argv[1:]):
         sys.exit(f"evaluate.py: {mistake}")
+    if text := help_text("evaluate", sys.argv[1:]):
+        print(text)
+        sys.exit()
     sys.argv[1:] = dry_run(sys.argv[1:])
     end_at_sigterm()
     try:

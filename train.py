@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from icm.config import build
+from icm.config import build, help_text
 from icm.errors import UserError
 from icm.files import atomic_write
 from icm.overrides import advice
@@ -149,4 +149,7 @@ def main(cfg: DictConfig) -> None:
 if __name__ == "__main__":
     if mistake := advice("train", sys.argv[1:]):
         sys.exit(f"train.py: {mistake}")
+    if text := help_text("train", sys.argv[1:]):
+        print(text)
+        sys.exit()
     main()

@@ -16,7 +16,7 @@ from benchmarks.page import PAGE, line, page, save
 from icm.files import atomic_write
 from icm.provenance import git_commit, versions
 
-BENCHMARKS = ("faces", "vvc", "learned")
+BENCHMARKS = ("start", "detection", "embedders", "table", "vvc", "masks", "growth", "learned")
 
 
 def main() -> int:
@@ -35,15 +35,16 @@ def main() -> int:
     options = Options(arguments.reference)
     for name in arguments.names or BENCHMARKS:
         results = []
+        facts = _facts(name, arguments)
         try:
             for case in importlib.import_module(f"benchmarks.{name}").cases(options):
                 results.append(measure(case, arguments.repeats))
                 print(line(results[-1]), flush=True)
+                if not arguments.no_save:  # at once: what is cut short keeps what it has
+                    save(name, facts, results)
+                    atomic_write(PAGE, page())
         except Unavailable as error:
             print(f"{name}: left out: {error}", file=sys.stderr)
-        if results and not arguments.no_save:
-            save(name, _facts(name, arguments), results)
-            atomic_write(PAGE, page())
     return 0
 
 
@@ -53,7 +54,7 @@ def _facts(name: str, arguments: argparse.Namespace) -> dict:
     cores = len(os.sched_getaffinity(0))
     return {
         "command": command + reference,
-        "machine": f"{cores} cores of {_processor()}",
+        "machine": f"{cores} cores of {_processor()}, load {os.getloadavg()[0]:.1f} when it began",
         "commit": git_commit(),
         "versions": versions(),
     }

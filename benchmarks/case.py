@@ -1,5 +1,6 @@
 """What a benchmark is made of: cases, each something of this project beside a named peer that does the same."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,12 @@ class Case:
     goal: float | None = None
     unit: str = "s"
     note: str = ""
+
+
+def lazily(make: Callable, *arguments) -> tuple[Callable[[], None], Callable[[], None]]:
+    """``ours`` and ``peer`` of a case, which ``make`` prepares together when one of them is first called."""
+    pair = functools.cache(functools.partial(make, *arguments))
+    return lambda: pair()[0](), lambda: pair()[1]()
 
 
 class Unavailable(Exception):

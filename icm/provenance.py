@@ -1,5 +1,7 @@
 """What a result was made with: package versions and the git commit."""
 
+import functools
+import hashlib
 import importlib.metadata
 import platform
 import subprocess
@@ -22,6 +24,16 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+@functools.cache
+def code_digest() -> str:
+    """SHA-256 (hexadecimal) of all Python code that measures and reports: the packages icm and models."""
+    root = Path(icm.__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(path for package in ("icm", "models") for path in (root / package).rglob("*.py")):
+        digest.update(f"{path.relative_to(root)} {path.stat().st_size}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def git_commit() -> str | None:

@@ -12,11 +12,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)
-def own_cache_folder(monkeypatch):
-    """No test leaves the cache folder it chose to the next one."""
+def own_cache_folder(monkeypatch, tmp_path_factory):
+    """No test leaves the cache folder it chose to the next one, nor anything in the user's."""
     from icm import download
 
     monkeypatch.setattr(download, "_cache_folder", None)
+    monkeypatch.setenv("ICM_CACHE", str(tmp_path_factory.getbasetemp() / "icm-cache"))
 
 
 @pytest.fixture(scope="session")

@@ -125,15 +125,20 @@ def test_a_grid_from_another_folder_then_again_from_the_cache(faces_folder, cach
     assert list(timings) == ["choosing", "coding", "measuring"]
     assert timings["coding"] > 0
 
-    # From the cache, nothing is coded or detected: TensorFlow is unusable in this run and ffmpeg is not found.
+    # The same again takes up all of it, W&B's pictures too: nothing heavy can be imported in this run.
     trap = tmp_path / "trap"
     trap.mkdir()
-    (trap / "tensorflow.py").write_text("raise RuntimeError('TensorFlow was imported')\n")
+    for package in ("tensorflow", "torch", "pandas", "matplotlib"):
+        (trap / f"{package}.py").write_text(f"raise RuntimeError('{package} was imported')\n")
     os.environ["PYTHONPATH"] = str(trap)
     try:
-        run(*arguments, "hydra.sweep.dir=second", cwd=tmp_path, cache=cache)
+        again = run(*arguments, "hydra.sweep.dir=second", cwd=tmp_path, cache=cache)
     finally:
         del os.environ["PYTHONPATH"]
+    assert again.stdout.count("copied") == 4
+    assert (tmp_path / "second/report.html").read_text().count("<svg") == (first / "report.html").read_text().count(
+        "<svg"
+    )
     for path in first.glob("*/*.csv"):
         assert path.read_bytes() == (tmp_path / "second" / path.parent.name / path.name).read_bytes()
     assert (first / "table.csv").read_bytes() == (tmp_path / "second" / "table.csv").read_bytes()

@@ -1,16 +1,21 @@
 """A content-addressed store of finished work: bitstreams, decoded images, boxes and embeddings."""
 
+import contextlib
+import functools
 import hashlib
 import json
 import logging
+import time
 from pathlib import Path
 
 import numpy as np
 
+from icm.download import cache_folder
 from icm.files import WriteError, atomic_write, remove_abandoned
 
 log = logging.getLogger(__name__)
-_tidied: set[Path] = set()  # the caches that this process has looked through
+_TIDIED = ".tidied"  # a file of the cache whose age says when it was last looked through
+_DAY = 24 * 3600.0
 _DIGEST_BYTES = 32
 
 
@@ -36,9 +41,15 @@ class Cache:
     def __init__(self, root: Path | str):
         self.root = Path(root).expanduser()
         self._writable = True
-        if self.root not in _tidied:
-            _tidied.add(self.root)
-            remove_abandoned(self.root)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Once a day, remove what writers that were killed have left: a large cache takes long to look through."""
+        mark = self.root / _TIDIED
+        with contextlib.suppress(OSError):
+            if self.root.is_dir() and not (mark.exists() and time.time() - mark.stat().st_mtime < _DAY):
+                mark.touch()
+                remove_abandoned(self.root)
 
     def _path(self, kind: str, key: str) -> Path:
         return self.root / kind / key[:2] / key
@@ -61,3 +72,11 @@ class Cache:
         except WriteError as error:
             self._writable = False
             log.warning("cache=%s: nothing more is kept for a later run: %s", self.root, error)
+
+
+def shared_cache() -> Cache:
+    """The one of this process in its cache folder (`icm.download.use_cache_folder`)."""
+    return _cache_in(cache_folder())
+
+
+_cache_in = functools.cache(Cache)

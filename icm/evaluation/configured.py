@@ -9,10 +9,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from icm.codecs.base import DrawsOnPeople
 from icm.config import build
-from icm.download import cache_folder, use_cache_folder
+from icm.download import use_cache_folder
 from icm.errors import UserError
-from icm.evaluation.cache import Cache
-from icm.evaluation.finished import all_parts, is_finished, mark, write_mark
+from icm.evaluation.cache import Cache, shared_cache
+from icm.evaluation.finished import all_parts, find_earlier, is_finished, mark, remember, reuse, run_key, write_mark
 from icm.evaluation.job import Job, NothingToMeasureError
 from icm.evaluation.results import Run, load_run, load_runs
 from icm.faces.sources import Shard
@@ -69,11 +69,16 @@ def run_configured(cfg: DictConfig, directory: Path, sweep: Path | None = None) 
         put_back(directory)
         log.info("%s is measured already in %s: not repeated", job.codec.title, directory)
         return (load_run(directory) if (directory / "summary.json").is_file() else None), True
-    forget(directory)
-    preflight(job.parts)
+    cache = shared_cache()
+    key = None if isinstance(job.source, Shard) else run_key(job)
+    earlier = find_earlier(key, cache) if key else None
+    if earlier is None or earlier[0] != directory.resolve():
+        forget(directory)
+    if earlier is None:
+        preflight(job.parts)
     found = mark(job)
     if isinstance(job.source, Shard):
-        _work_on_part(job, directory)
+        _work_on_part(job, directory, cache)
         write_mark(directory, found)
         if sweep is None or not all_parts(sweep, found):
             log.info("part %s is in the cache; once all are, the same without shard= has little to do", cfg.shard)
@@ -85,12 +90,18 @@ def run_configured(cfg: DictConfig, directory: Path, sweep: Path | None = None) 
             log.info("%s is already measured in %s: not repeated", job.codec.title, run.directory)
             return run, True
     atomic_write(directory / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
-    run = job.run(Cache(cache_folder()), directory)
+    if earlier:
+        log.info("%s is measured already in %s: copied", job.codec.title, earlier[0])
+        run = reuse(*earlier, directory)
+    else:
+        run = job.run(cache, directory)
     write_mark(directory, found)
+    if key:
+        remember(key, directory, cache)
     return run, False
 
 
-def _work_on_part(job: Job, directory: Path) -> None:
+def _work_on_part(job: Job, directory: Path, cache: Cache) -> None:
     """Leave in the cache whatever a job of all pictures needs of one part of them.
 
     The measures of a part mean nothing, but taking them embeds its faces.
@@ -101,7 +112,7 @@ def _work_on_part(job: Job, directory: Path) -> None:
         shutil.rmtree(abandoned, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".shard-", dir=directory) as folder:
         try:
-            job.run(Cache(cache_folder()), Path(folder))
+            job.run(cache, Path(folder))
         except NothingToMeasureError as error:
             log.info("%s", error)
 

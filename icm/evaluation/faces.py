@@ -26,6 +26,7 @@ from icm.images import write_png
 from icm.metrics.detectability import detectability
 from icm.parts import Part
 from icm.preflight import Problem
+from icm.threads import in_threads
 
 
 class FacesTask:
@@ -243,10 +244,14 @@ class FacesTask:
 
     def _write_crops(self) -> None:
         folder = self._context.directory / "crops"
-        for face in self._faces:
+
+        def write(face: Face) -> None:
             name = crop_name(face.image, face.number)
             write_png(folder / "original" / name, face.original)
             write_png(folder / "coded" / name, face.coded)
+
+        for _, written in in_threads(write, self._faces):
+            written.result()
 
 
 def box_row(box: Box) -> tuple[int, int, int, int, float]:

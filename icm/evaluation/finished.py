@@ -1,20 +1,26 @@
 """finished.json of a job's folder: which job has finished there, and under which pictures.
 
 A later command takes up the job only if it is the very same one (`icm.evaluation.job.Job.cell`) and no picture was
-added, removed or changed since.
+added, removed or changed since. One in another folder takes a copy of what it left, if the code is the same too.
 """
 
 import json
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
-from icm.evaluation.cache import content_key
+from icm import provenance
+from icm.errors import UserError
+from icm.evaluation.cache import Cache, content_key
 from icm.evaluation.job import Job
-from icm.evaluation.results import ResultsError, load_run
+from icm.evaluation.results import ResultsError, Run, load_run
 from icm.faces.sources import Shard
-from icm.files import atomic_write
+from icm.files import atomic_write, file_sha256
+from icm.jobs import FILE as JOBS
 from icm.sweeps import EARLIER, FINISHED
 
 Mark = dict[str, str | None]
+# JSON and CSV files of a job's folder that the job itself did not write.
+_OF_OTHERS = (FINISHED, EARLIER, JOBS, "table.csv", "bd.csv")
 
 
 def mark(job: Job) -> Mark:
@@ -52,6 +58,53 @@ def is_finished(job: Job, directory: Path) -> bool:
     except ResultsError:
         return False
     return True
+
+
+def run_key(job: Job) -> str | None:
+    """Names a job with its pictures and all code, for `remember`.
+
+    None where something is missing, which preflight says.
+    """
+    try:
+        return content_key(**mark(job), versions=provenance.versions(), code=provenance.code_digest())
+    except UserError:
+        return None
+
+
+def remember(key: str, directory: Path, cache: Cache) -> None:
+    """Note in the cache what files a job has just left in a folder, so that `find_earlier` finds them."""
+    paths = [path for pattern in ("*.json", "*.csv", "crops/*/*") for path in directory.glob(pattern)]
+    files = {path.relative_to(directory).as_posix(): file_sha256(path) for path in paths if path.name not in _OF_OTHERS}
+    entry = {"directory": str(directory.resolve()), "files": files}
+    cache.put("run", key, json.dumps(entry).encode())
+
+
+def find_earlier(key: str, cache: Cache) -> tuple[Path, list[str]] | None:
+    """The folder in which the job of a `run_key` has finished, and the names of the files that it left there.
+
+    None where there is none, or any of the files is not as it was.
+    """
+    stored = cache.get("run", key)
+    if stored is None:
+        return None
+    entry = json.loads(stored)
+    directory = Path(entry["directory"])
+    for name, digest in entry["files"].items():
+        path = directory / name
+        # Whoever writes to the cache names files inside the folder, and nothing else.
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or not path.is_file():
+            return None
+        if file_sha256(path) != digest:
+            return None
+    return directory, list(entry["files"])
+
+
+def reuse(source: Path, names: Sequence[str], directory: Path) -> Run:
+    """The run of another folder (`find_earlier`), its files copied, the summary last."""
+    if source != directory.resolve():
+        for name in sorted(names, key=lambda name: name == "summary.json"):
+            atomic_write(directory / name, (source / name).read_bytes())
+    return load_run(directory)
 
 
 def all_parts(sweep: Path, one: Mark) -> bool:

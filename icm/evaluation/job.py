@@ -115,10 +115,11 @@ class Job:
     def _chosen(self, images: Sequence[SourceImage], skipped: list[dict[str, str]]) -> list[Picture]:
         """The pictures that concern any task; the others are added to ``skipped`` with the reason."""
         chosen = []
-        for source in _progress(images, len(images), f"{self.codec.title} | {', '.join(t.name for t in self.tasks)}"):
+        read = in_threads(_read, images, self.workers)
+        names = ", ".join(task.name for task in self.tasks)
+        for source, future in _progress(read, len(images), f"{self.codec.title} | {names}"):
             try:
-                image = source.load()
-                digest = image_hash(image)
+                image, digest = future.result()
                 reasons = {task: task.concerns(source, image, digest) for task in self.tasks}
             except ImageError as error:
                 skipped.append({"image": source.name, "reason": printable(error)})
@@ -208,6 +209,12 @@ class Job:
         if notes or "faces" in outcomes:
             summary["notes"] = notes
         return summary
+
+
+def _read(source: SourceImage) -> tuple[np.ndarray, str]:
+    """The pixels of a picture and their hash."""
+    image = source.load()
+    return image, image_hash(image)
 
 
 @contextlib.contextmanager

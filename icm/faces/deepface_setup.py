@@ -1,6 +1,7 @@
 """Importing DeepFace the one way this project uses it."""
 
 import contextlib
+import functools
 import importlib
 import os
 import sys
@@ -38,6 +39,7 @@ def versions(*packages: str) -> str:
     return ", ".join(f"{package} {_version(package)}" for package in packages)
 
 
+@functools.lru_cache(maxsize=64)
 def _version(package: str) -> str:
     try:
         return metadata.version(package)

@@ -162,7 +162,9 @@ class DeepFaceDetector:
         from deepface.modules.modeling import build_model
 
         with quiet(), weights.loading(BACKENDS[self.backend].weight):
-            build_model(task="face_detector", model_name=self.backend)
+            client = build_model(task="face_detector", model_name=self.backend)
+        if self.backend == "mtcnn":
+            _compile(client.model.stages)
         self._loaded = True
 
     def _faces(self, image: np.ndarray) -> list[dict]:
@@ -194,6 +196,16 @@ class DeepFaceDetector:
 
     def _keeps(self, box: Box) -> bool:
         return box.confidence >= self.min_confidence and min(box.width, box.height) >= self.min_size
+
+
+def _compile(stages: Sequence) -> None:
+    """Have MTCNN's three networks run as graphs: operation by operation, the same boxes take twice as long."""
+    import tensorflow as tf
+
+    for stage, side in zip(stages, (None, 24, 48), strict=True):
+        if isinstance(stage._model, tf.keras.Model):
+            pictures = tf.TensorSpec([None, side, side, 3], tf.float32)
+            stage._model = tf.function(stage._model, input_signature=[pictures])
 
 
 class LabelledBoxes:

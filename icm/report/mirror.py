@@ -1,13 +1,16 @@
 """What every mirror of finished runs shows, whichever it is: the numbers, figures and answer of runs and sweeps."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from icm.evaluation.results import Run
 from icm.report import figures, findings
 from icm.report.curves import timings_of
+from icm.report.kept import kept
 from icm.report.page_data import answers
+from icm.report.paper import first_figures
 from icm.report.points import Point, measures_of, several_attacks
 
 # Crops are sent one by one: enough to look at, not a copy of a whole data set.
@@ -56,13 +59,25 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def job_figures(point: Point) -> dict[str, Any]:
-    """The figures of a single job: how its faces spread under each measure, and a strip of the first ones."""
-    drawn = {
-        f"spread/{measure.key}": figures.spread_figure(point, measure)
+def job_pictures(point: Point) -> dict[str, bytes]:
+    """The figures of a single job as PNG files: how its faces spread under each measure, and a strip of the first."""
+    drawn: dict[str, Callable[[], Any]] = {
+        f"spread/{measure.key}": partial(figures.spread_figure, point, measure)
         for measure in measures_of([point])
         if measure.of == "faces"
     }
     if point.face_keys():
-        drawn["strip"] = figures.strip_figure([point], point.face_keys()[:4])
-    return drawn
+        drawn["strip"] = partial(figures.strip_figure, [point], point.face_keys()[:4])
+    return _pictures([point], drawn)
+
+
+def sweep_pictures(points: Sequence[Point]) -> dict[str, bytes]:
+    """The figures of a sweep to look at first, as PNG files (`icm.report.paper.first_figures`)."""
+    return _pictures(points, first_figures(points))
+
+
+def _pictures(points: Sequence[Point], drawn: Mapping[str, Callable[[], Any]]) -> dict[str, bytes]:
+    def png(name: str) -> bytes:
+        return figures.png_bytes(drawn[name]())
+
+    return {name: kept(name, points, partial(png, name)) for name in drawn}

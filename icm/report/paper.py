@@ -3,7 +3,8 @@
 import math
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +78,16 @@ def _figures(points: Sequence[Point], width: str) -> Iterator[tuple[str, Any]]:
             yield name, figures.recognition_figure(near, kind, subject, width)
 
 
-def first_figures(points: Sequence[Point]) -> dict[str, Any]:
-    """The figures to look at first: the headline measure of privacy, each of utility, one against the other."""
+def first_figures(points: Sequence[Point]) -> dict[str, Callable[[], Any]]:
+    """What draws the figures to look at first: the headline of privacy, each measure of utility, one by the other."""
     measures = measures_of(points)
     shown = [*privacy_measures(points)[:1], *(measure for measure in measures if not is_privacy(measure))]
-    drawn = {measure.key: figures.overview_figure(points, measure) for measure in shown}
+    drawn: dict[str, Callable[[], Any]] = {
+        measure.key: partial(figures.overview_figure, points, measure) for measure in shown
+    }
     for privacy, utility in _trade_offs(points)[:1]:
         front = pareto_front(points, privacy, utility)
-        drawn["trade_off"] = figures.trade_off_figure(points, privacy, utility, front)
+        drawn["trade_off"] = partial(figures.trade_off_figure, points, privacy, utility, front)
     return drawn
 
 

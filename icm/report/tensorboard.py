@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from icm.evaluation.results import Run
-from icm.report import figures
-from icm.report.mirror import TABLE_FACES, headline, job_figures, metric_name, metrics
-from icm.report.paper import first_figures
+from icm.report.mirror import TABLE_FACES, headline, job_pictures, metric_name, metrics, sweep_pictures
 from icm.report.points import Point, collect_points, series_of
 from icm.report.tables import to_markdown
 from icm.tensorboard_files import without_tensorflow
@@ -41,7 +39,7 @@ def log_run(run: Run, config: dict, group: str | None = None) -> None:
             writer.add_scalar(name, value)
     writer.add_text("run", _listed({name: value for name, value in found.items() if isinstance(value, str)}))
     writer.add_text("table", to_markdown([point]))
-    _add_figures(writer, job_figures(point))
+    _add_figures(writer, job_pictures(point))
     for image, face in point.face_keys()[:TABLE_FACES]:
         crops = [point.crop(kind, (image, face)) for kind in ("original", "coded")]
         if None not in crops:
@@ -57,7 +55,7 @@ def log_sweep(runs: Sequence[Run], directory: Path) -> None:
     if answer := headline(points):
         writer.add_text("answer", answer)
     writer.add_text("table", to_markdown(points))
-    _add_figures(writer, first_figures(points))
+    _add_figures(writer, sweep_pictures(points))
     writer.close()
     for number, (series, members) in enumerate(series_of(points).items()):
         _log_curve(directory / FOLDER / f"{number}_{_file_name(series)}", members)
@@ -95,9 +93,9 @@ def _listed(texts: dict[str, str]) -> str:
     return "\n".join(f"- {name}: {text}" for name, text in texts.items())
 
 
-def _add_figures(writer: Any, drawn: dict[str, Any]) -> None:
-    for name, figure in drawn.items():
-        writer.add_image(f"figures/{name}", _pixels(io.BytesIO(figures.png_bytes(figure))), dataformats="HWC")
+def _add_figures(writer: Any, drawn: dict[str, bytes]) -> None:
+    for name, picture in drawn.items():
+        writer.add_image(f"figures/{name}", _pixels(io.BytesIO(picture)), dataformats="HWC")
 
 
 def _side_by_side(crops: Sequence[Any]) -> np.ndarray:

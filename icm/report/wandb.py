@@ -3,17 +3,16 @@
 Every job is a run of type ``evaluate`` in the group of its sweep, which has a run of type ``sweep`` for all of them.
 """
 
-import io
-from collections.abc import Sequence
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from icm.evaluation.results import Run
-from icm.report import figures
 from icm.report.comparisons import compare
 from icm.report.equal_rate import privacy_measures
-from icm.report.mirror import TABLE_FACES, finite, headline, job_figures, metrics
-from icm.report.paper import first_figures
+from icm.report.mirror import TABLE_FACES, finite, headline, job_pictures, metrics, sweep_pictures
 from icm.report.points import Point, collect_points, measures_of, subject_title
 from icm.report.tables import difference_table, table
 from icm.report.wandb_session import record
@@ -48,7 +47,8 @@ def log_run(
     def fill(mirror) -> None:
         (point,) = collect_points([run])
         mirror.summary.update(metrics(run))
-        mirror.log({**_tables(point), **_pictures(job_figures(point))})
+        with _pictures(job_pictures(point)) as pictures:
+            mirror.log({**_tables(point), **pictures})
         named = config.get("codec", {}).get("checkpoint")
         use_checkpoint(mirror, summary["parameters"].get("checkpoint_sha256"), Path(named) if named else None)
         mirror.log_artifact(_result_files(run, mirror.id))
@@ -86,7 +86,8 @@ def log_sweep(runs: Sequence[Run], directory: Path, project: str = "icm", entity
         import wandb
 
         mirror.summary.update({"answer": answer, "points": len(points), "jobs": len(runs)})
-        mirror.log({"table": _long_table(runs), **_differences(points), **_pictures(first_figures(points))})
+        with _pictures(sweep_pictures(points)) as pictures:
+            mirror.log({"table": _long_table(runs), **_differences(points), **pictures})
         report = directory / "report.html"
         mirror.log({"report": wandb.Html(report.read_text(encoding="utf-8"), inject=False)})
         artifact = wandb.Artifact(f"sweep-{mirror.id}", "sweep", description=answer)
@@ -202,12 +203,18 @@ def _differences(points: Sequence[Point]) -> dict:
 # Pictures and files --------------------------------------------------------------------------------------------------
 
 
-def _pictures(drawn: dict) -> dict:
+@contextlib.contextmanager
+def _pictures(drawn: dict[str, bytes]) -> Iterator[dict]:
+    """PNG files for W&B to take as they are, which it does while they are logged."""
     import wandb
-    from PIL import Image
 
-    return {f"figures/{name}": wandb.Image(Image.open(io.BytesIO(figures.png_bytes(figure))))
-            for name, figure in drawn.items()}  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        found = {}
+        for number, (name, picture) in enumerate(drawn.items()):
+            path = Path(folder, f"{number}.png")
+            path.write_bytes(picture)
+            found[f"figures/{name}"] = wandb.Image(str(path))
+        yield found
 
 
 def _result_files(run: Run, identity: str):

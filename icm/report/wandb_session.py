@@ -72,6 +72,8 @@ def _record(directory: Path, fill: Callable[[Any], None], commit: str | None, op
 
     import wandb
 
+    # To ask whether a number is a data frame it would import pandas; without, it goes by the name of the type.
+    wandb.util.pd_available = False
     settings = wandb.Settings(
         silent=True,
         console="off",
@@ -79,6 +81,7 @@ def _record(directory: Path, fill: Callable[[Any], None], commit: str | None, op
         **commit_settings(commit),
         disable_code=True,
         disable_job_creation=True,
+        x_save_requirements=False,  # the run's own record has the versions that count
     )
 
     def begin(mode: str):

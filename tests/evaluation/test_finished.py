@@ -4,9 +4,12 @@ import os
 
 import pytest
 
+from icm import provenance
 from icm.codecs.plain import NoCodec
-from icm.evaluation.finished import all_parts, is_finished, mark, write_mark
+from icm.evaluation.cache import Cache
+from icm.evaluation.finished import all_parts, find_earlier, is_finished, mark, remember, reuse, run_key, write_mark
 from icm.evaluation.job import Job
+from icm.evaluation.pictures import PictureTask
 from icm.faces.sources import FolderFaces, Shard
 from icm.images import write_png
 
@@ -61,3 +64,36 @@ def test_parts_are_done_once_somebody_has_made_the_run_of_all(photos, tmp_path):
     os.utime(photos / "bob" / "1.png", ns=(1, 1))
     # A picture of the other part is one of the whole, too.
     assert not is_finished(job(photos, shard=(0, 2)), sweep / "0")
+
+
+def test_a_job_in_another_folder_takes_a_copy_of_what_the_same_one_left(photos, tmp_path, monkeypatch):
+    cache, first, second = Cache(tmp_path / "cache"), tmp_path / "first", tmp_path / "second"
+    one = Job(NoCodec(), FolderFaces(photos), [PictureTask("edges")])
+    key = run_key(one)
+    assert find_earlier(key, cache) is None
+    made = one.run(cache, first)
+    remember(key, first, cache)
+    (first / "table.csv").write_text("by the report, after the job\n")
+    copied = reuse(*find_earlier(run_key(Job(NoCodec(), FolderFaces(photos), [PictureTask("edges")])), cache), second)
+    assert copied.summary == made.summary
+    files = {path.name for path in first.iterdir()} - {"table.csv"}
+    assert {path.name for path in second.iterdir()} == files
+    assert all((second / name).read_bytes() == (first / name).read_bytes() for name in files)
+    # Other code, another picture, a file that is not as it was: measured again.
+    monkeypatch.setattr(provenance, "code_digest", lambda: "other")
+    assert find_earlier(run_key(one), cache) is None
+    monkeypatch.undo()
+    (first / "images.csv").write_text("damaged\n")
+    assert find_earlier(key, cache) is None
+    os.utime(photos / "bob" / "1.png", ns=(1, 1))
+    assert run_key(one) != key
+
+
+def test_the_digest_of_the_code_is_that_of_its_files(tmp_path, monkeypatch):
+    (tmp_path / "icm").mkdir()
+    monkeypatch.setattr(provenance.icm, "__file__", str(tmp_path / "icm/__init__.py"))
+    found = []
+    for text in ("a = 1\n", "a = 2\n"):
+        (tmp_path / "icm/__init__.py").write_text(text)
+        found.append(provenance.code_digest.__wrapped__())
+    assert found[0] != found[1]

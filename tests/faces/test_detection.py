@@ -198,3 +198,19 @@ def test_a_network_can_code_in_a_process_that_has_detected_with_tensorflow():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_mtcnn_run_as_graphs_finds_what_its_package_finds(make_picture, rng):
+    """Every box, landmark and confidence, of sure and unsure faces, and where there is none."""
+    face = DemoFaces().images()[0].load()
+    DeepFaceDetector().detect(face)
+    from deepface.modules import modeling
+    from mtcnn import MTCNN
+
+    ours, plain = modeling.cached_models["face_detector"]["mtcnn"].model, MTCNN()
+    assert not isinstance(ours.stages[0]._model, type(plain.stages[0]._model))
+    noise = rng.integers(0, 256, (333, 257, 3), dtype=np.uint8)
+    for picture in (face, face[::2, ::2], noise, make_picture(200, 300), np.zeros((24, 24, 3), np.uint8)):
+        unsure = {"threshold_pnet": 0.3, "threshold_rnet": 0.3, "threshold_onet": 0.3}
+        assert ours.detect_faces(picture) == plain.detect_faces(picture)
+        assert ours.detect_faces(picture, **unsure) == plain.detect_faces(picture, **unsure)

@@ -61,6 +61,7 @@ class Run:
         finished.append(exit_code)
 broken.init = lambda **options: Run()
 broken.Settings = lambda **options: None
+broken.util = types.SimpleNamespace()
 broken.Image = lambda picture: None
 class Table:
     def __init__(self, columns, data=()): pass
