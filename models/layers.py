@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from compressai.layers import AttentionBlock, ResidualBlock, conv1x1
 from torch import Tensor, nn
 
-First, Second, Result = TypeVar("First"), TypeVar("Second"), TypeVar("Result")
+First = TypeVar("First")
+Second = TypeVar("Second")
+Result = TypeVar("Result")
 
 
 class ChannelsLast(nn.Sequential):

@@ -35,7 +35,7 @@ class Tiles:
         for name, (stride, overlap) in self._network.overlaps.items():
             module = self._network.get_submodule(name)
             tiled = partial(by_tiles, module.forward, side=self._side // stride, overlap=overlap // stride)
-            module.forward = tiled  # type: ignore[method-assign]
+            module.forward = tiled
         return self
 
     def __exit__(self, *exception: object) -> None:
