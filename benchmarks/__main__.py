@@ -39,11 +39,11 @@ def main() -> int:
             for case in importlib.import_module(f"benchmarks.{name}").cases(options):
                 results.append(measure(case, arguments.repeats))
                 print(line(results[-1]), flush=True)
+                if not arguments.no_save:  # at once: an interrupted benchmark keeps what it has
+                    save(name, _facts(name, arguments), results)
+                    atomic_write(PAGE, page())
         except Unavailable as error:
             print(f"{name}: left out: {error}", file=sys.stderr)
-        if results and not arguments.no_save:
-            save(name, _facts(name, arguments), results)
-            atomic_write(PAGE, page())
     return 0
 
 
