@@ -16,7 +16,7 @@ from benchmarks.page import PAGE, line, page, save
 from icm.files import atomic_write
 from icm.provenance import git_commit, versions
 
-BENCHMARKS = ("start", "detection", "embedders", "table", "vvc", "masks", "growth", "learned")
+BENCHMARKS = ("start", "detection", "embedders", "table", "vvc", "masks", "growth", "learned", "tcm", "memory")
 
 
 def main() -> int:

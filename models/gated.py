@@ -71,6 +71,8 @@ class GatedHyperprior(Hyperprior):
 
     signature: ClassVar[tuple[str, ...]] = (*Hyperprior.signature, "gate.out.weight")
 
+    overlaps: ClassVar[dict[str, tuple[int, int]]] = {**Hyperprior.overlaps, "gate": (1, 256)}
+
     def __init__(self, N: int = 64, M: int = 96, gate: int = 32, blocks: int | None = None, gate_only: bool = False):
         super().__init__(N=N, M=M)
         self.gate = EdgeGate(gate)

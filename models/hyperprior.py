@@ -7,7 +7,7 @@ from compressai.models import MeanScaleHyperprior
 from torch import Tensor
 
 from models.entropy import EntropyBottleneck, GaussianConditional
-from models.layers import SteadySequential
+from models.layers import ChannelsLast, SteadySequential, SubpixelDeconvolution
 from models.network import CodecNetwork
 
 
@@ -29,6 +29,8 @@ class Hyperprior(CodecNetwork, MeanScaleHyperprior):
 
     def __init__(self, N: int = 64, M: int = 96):
         super().__init__(N=N, M=M)
+        self.g_a = ChannelsLast(*self.g_a)
+        self.g_s = ChannelsLast(*self.g_s[:-1], SubpixelDeconvolution.of(self.g_s[-1]))
         self.h_s = SteadySequential(*self.h_s)
         self.entropy_bottleneck = EntropyBottleneck(N)
         self.gaussian_conditional = GaussianConditional(None)

@@ -4,21 +4,68 @@ Attribute names are those of the published checkpoints. Feature maps are (B, C, 
 inside the transformer halves; H and W are multiples of the window.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from compressai.layers import AttentionBlock, ResidualBlock, conv1x1
 from torch import Tensor, nn
 
+First = TypeVar("First")
+Second = TypeVar("Second")
+Result = TypeVar("Result")
+
+
+class ChannelsLast(nn.Sequential):
+    """`nn.Sequential` that computes in channels-last layout in eval mode on a CPU; (B, C, H, W) contiguous in and out.
+
+    For the transforms between picture and latent, where nothing depends on the last bit.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        # In training torch 2.12 aborts in the backward pass of the first block.
+        if self.training or x.device.type != "cpu":
+            return super().forward(x)
+        return super().forward(x.contiguous(memory_format=torch.channels_last)).contiguous()
+
+
+class SubpixelDeconvolution(nn.ConvTranspose2d):
+    """CompressAI's ``deconv`` (kernel 5, stride 2) as a 3x3 convolution to four times the channels and a pixel shuffle.
+
+    The same numbers, faster where the channels out are few: torch's own spends its time on the stride.
+    """
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        # Output 2 m + d (d = 0, 1) is the sum over input m + j (j = -1, 0, 1) times tap 2 + d - 2 j; there is no tap 5.
+        taps = F.pad(self.weight, (0, 1, 0, 1)).unflatten(3, (3, 2)).unflatten(2, (3, 2)).flip(2, 4)
+        weight = taps.permute(1, 3, 5, 0, 2, 4).flatten(0, 2)
+        assert self.bias is not None
+        return F.pixel_shuffle(F.conv2d(x, weight, self.bias.repeat_interleave(4), padding=1), 2)
+
+    @classmethod
+    def of(cls, layer: nn.ConvTranspose2d) -> "SubpixelDeconvolution":
+        """One with the parameters of ``layer``."""
+        made = cls(layer.in_channels, layer.out_channels, 5, 2, 2, 1)
+        made.weight, made.bias = layer.weight, layer.bias
+        return made
+
 
 class SteadySequential(nn.Sequential):
     """`nn.Sequential` whose results do not depend on the number of threads, in eval mode on a CPU.
 
     For all that predicts the parameters of the entropy coder: sums that are split over threads round differently, and
-    a stream coded with two threads would not decode with one.
+    a stream coded with two threads would not decode with one. For the same reason its attention stays with the kernel
+    that streams have been written with.
     """
+
+    def __init__(self, *modules: nn.Module):
+        super().__init__(*modules)
+        for module in self.modules():
+            if isinstance(module, WindowAttention):
+                module.fused = False
 
     def forward(self, x: Tensor) -> Tensor:
         # In float64 (`models.portable`) the roundings of threads do not matter.
@@ -40,6 +87,27 @@ def single_threaded(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def side_by_side(
+    device: torch.device, first: Callable[[], First], second: Callable[[], Second]
+) -> tuple[First, Second]:
+    """The results of both; at once where nothing is to be differentiated and a CPU has threads to spare.
+
+    Each then has one thread to itself, so what a `SteadySequential` computes is the same as one after the other.
+    """
+    if device.type != "cpu" or torch.is_grad_enabled() or torch.get_num_threads() == 1:
+        return first(), second()
+    inference = torch.is_inference_mode_enabled()
+
+    def alone(function: Callable[[], Result]) -> Result:
+        # These modes belong to a thread.
+        with torch.inference_mode() if inference else torch.no_grad(), single_threaded(device):
+            return function()
+
+    with ThreadPoolExecutor(1) as executor:
+        other = executor.submit(alone, second)
+        return alone(first), other.result()
 
 
 def relative_index(window: int) -> Tensor:
@@ -72,6 +140,7 @@ class WindowAttention(nn.Module):
         super().__init__()
         self.window, self.shifted = window, shifted
         self.heads = channels // head_channels
+        self.fused = True
         self.embedding_layer = nn.Linear(channels, 3 * channels)
         self.linear = nn.Linear(channels, channels)
         table = torch.empty(self.heads, 2 * window - 1, 2 * window - 1)
@@ -100,7 +169,7 @@ class WindowAttention(nn.Module):
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         bias = self.relative_position_params.flatten(1)[:, self._relative_index]
         if not self.shifted:
-            return attend(query, key, value, bias)
+            return attend(query, key, value, bias, self.fused)
         # Four kinds of window share four masks; one mask for each window would take gigabytes on a large picture.
         last_row, last_column = query.shape[1] - 1, query.shape[2] - 1
         row_bands = (slice(0, last_row), slice(last_row, None))
@@ -110,17 +179,22 @@ class WindowAttention(nn.Module):
             parts = []
             for j, part in enumerate(column_bands):
                 q, k, v = query[:, band, part], key[:, band, part], value[:, band, part]
-                parts.append(attend(q, k, v, bias + self._shift_masks[i, j]) if q.numel() else q)
+                mask = bias + self._shift_masks[i, j]
+                parts.append(attend(q, k, v, mask, self.fused) if q.numel() else q)
             bands.append(torch.cat(parts, dim=2))
         return torch.cat(bands, dim=1)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(d) + bias) v; all (B, rows, columns, heads, p, d), ``bias`` (heads, p, p)."""
+def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, fused: bool) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias) v; all (B, rows, columns, heads, p, d), ``bias`` (heads, p, p).
+
+    ``fused``: by a kernel that keeps no scores in memory, where torch has one for the device; else step by step.
+    """
     shape = query.shape
-    # Four dimensions: the fused kernels take no more.
+    # Four dimensions: the fused kernels take no more. On a CPU they take no mask of three.
     query, key, value = query.flatten(0, 2), key.flatten(0, 2), value.flatten(0, 2)
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype)).reshape(shape)
+    mask = bias.to(query.dtype)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask[None] if fused else mask).reshape(shape)
 
 
 class TransformerBlock(nn.Module):

@@ -11,8 +11,8 @@ from compressai import ans
 from compressai.layers import ResidualBlockUpsample, ResidualBlockWithStride, conv3x3, subpel_conv3x3
 from torch import Tensor, nn
 
-from models.entropy import EntropyBottleneck, GaussianConditional, with_spare
-from models.layers import MixtureBlock, SteadySequential, SwinAttention
+from models.entropy import EntropyBottleneck, GaussianConditional, as_symbols, with_spare
+from models.layers import ChannelsLast, MixtureBlock, SteadySequential, SwinAttention, side_by_side
 from models.network import CodecNetwork
 
 _HEADS = (8, 16, 32)
@@ -48,6 +48,7 @@ class TCM(CodecNetwork):
         "lrp_transforms",
     )
     signature: ClassVar[tuple[str, ...]] = ("g_a.0.conv1.weight",)
+    overlaps: ClassVar[dict[str, tuple[int, int]]] = {"g_a": (1, 128), "g_s": (16, 128)}
     bytes_per_pixel_and_width = 50
 
     def __init__(
@@ -70,7 +71,7 @@ class TCM(CodecNetwork):
             return [MixtureBlock(N, head_channels, window, shifted=bool(i % 2)) for i in range(depth)]
 
         small, medium, large = _HEADS
-        self.g_a = nn.Sequential(
+        self.g_a = ChannelsLast(
             ResidualBlockWithStride(3, 2 * N, stride=2),
             *stage(small),
             ResidualBlockWithStride(2 * N, 2 * N, stride=2),
@@ -79,7 +80,7 @@ class TCM(CodecNetwork):
             *stage(large),
             conv3x3(2 * N, M, stride=2),
         )
-        self.g_s = nn.Sequential(
+        self.g_s = ChannelsLast(
             ResidualBlockUpsample(M, 2 * N, 2),
             *stage(large),
             ResidualBlockUpsample(2 * N, 2 * N, 2),
@@ -152,7 +153,7 @@ class TCM(CodecNetwork):
         """(B, 3, H, W) -> ``x_hat``, ``likelihoods`` and, for study, ``latent``: ``y``, ``means``, ``scales``."""
         y = self.g_a(x)
         z_hat, z_likelihoods = self._hyper(self.h_a(y))
-        base_means, base_scales = self.h_mean_s(z_hat), self.h_scale_s(z_hat)
+        base_means, base_scales = self._bases(z_hat)
         decoded, likelihoods, means, scales = [], [], [], []
         for i, part in enumerate(y.chunk(self.slices, dim=1)):
             support, mean, scale = self._predict(i, base_means, base_scales, decoded)
@@ -171,7 +172,7 @@ class TCM(CodecNetwork):
         z = self.h_a(y)
         z_string = self.entropy_bottleneck.compress(z)[0]
         z_hat = self.entropy_bottleneck.decompress([z_string], z.shape[-2:])
-        base_means, base_scales = self.h_mean_s(z_hat), self.h_scale_s(z_hat)
+        base_means, base_scales = self._bases(z_hat)
         conditional = self.gaussian_conditional
         tables, encoder, decoded = conditional.tables(), ans.BufferedRansEncoder(), []
         for i, part in enumerate(y.chunk(self.slices, dim=1)):
@@ -184,15 +185,15 @@ class TCM(CodecNetwork):
 
     def _decompress_one(self, y_string: bytes, z_string: bytes, shape: tuple[int, int]) -> Tensor:
         z_hat = self.entropy_bottleneck.decompress([z_string], shape)
-        base_means, base_scales = self.h_mean_s(z_hat), self.h_scale_s(z_hat)
+        base_means, base_scales = self._bases(z_hat)
         conditional = self.gaussian_conditional
         tables, decoder, decoded = conditional.tables(), ans.RansDecoder(), []
         decoder.set_stream(with_spare(y_string, base_means.numel()))
         for i in range(self.slices):
             support, mean, scale = self._predict(i, base_means, base_scales, decoded)
             indexes = conditional.build_indexes(scale).flatten().tolist()
-            symbols = decoder.decode_stream(indexes, tables.cdfs, tables.lengths, tables.offsets)
-            symbols = torch.tensor(symbols, dtype=torch.int32, device=mean.device).reshape(mean.shape)
+            values = decoder.decode_stream(indexes, tables.cdfs, tables.lengths, tables.offsets)
+            symbols = as_symbols(values, mean)
             conditional.observe("decoded", symbols)
             decoded.append(self._refine(i, support, conditional.dequantize(symbols, mean)))
         return self.g_s(torch.cat(decoded, dim=1)).clamp(0, 1)
@@ -215,9 +216,20 @@ class TCM(CodecNetwork):
         self, i: int, base_means: Tensor, base_scales: Tensor, decoded: list[Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Slice i from what is known before it: its mean support, means and scales."""
-        support = self.atten_mean[i](torch.cat([base_means, *decoded], dim=1))
-        scale_support = self.atten_scale[i](torch.cat([base_scales, *decoded], dim=1))
-        return support, self.cc_mean_transforms[i](support), self.cc_scale_transforms[i](scale_support)
+
+        def of_means() -> tuple[Tensor, Tensor]:
+            support = self.atten_mean[i](torch.cat([base_means, *decoded], dim=1))
+            return support, self.cc_mean_transforms[i](support)
+
+        def of_scales() -> Tensor:
+            return self.cc_scale_transforms[i](self.atten_scale[i](torch.cat([base_scales, *decoded], dim=1)))
+
+        (support, mean), scale = side_by_side(base_means.device, of_means, of_scales)
+        return support, mean, scale
+
+    def _bases(self, z_hat: Tensor) -> tuple[Tensor, Tensor]:
+        """What the hyper-latent says of means and scales."""
+        return side_by_side(z_hat.device, lambda: self.h_mean_s(z_hat), lambda: self.h_scale_s(z_hat))
 
     def _refine(self, i: int, support: Tensor, rounded: Tensor) -> Tensor:
         """Latent residual prediction: takes back up to half a step of what rounding lost."""

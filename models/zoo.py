@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from compressai import ans
 from torch import Tensor
 
-from models.entropy import EntropyBottleneck, GaussianConditional, with_spare
+from models.entropy import EntropyBottleneck, GaussianConditional, as_symbols, with_spare
 from models.layers import SteadySequential, single_threaded
 from models.network import CodecNetwork
 
@@ -141,7 +141,7 @@ class JointAutoregressive(CodecNetwork, compressai.models.JointAutoregressiveHie
         def code(row: int, column: int, scales: Tensor, means: Tensor) -> Tensor:
             indexes = conditional.build_indexes(scales).flatten().tolist()
             values = decoder.decode_stream(indexes, tables.cdfs, tables.lengths, tables.offsets)
-            symbols = torch.tensor(values, dtype=torch.int32, device=means.device).reshape(means.shape)
+            symbols = as_symbols(values, means)
             conditional.observe("decoded", symbols)
             return conditional.dequantize(symbols, means)
 

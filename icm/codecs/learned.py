@@ -3,7 +3,8 @@
 The payload is the network's entropy-coded strings and nothing else, y then z. The container's parameters say where y
 ends (``y_bytes``) and which symbols both hold (``symbols``, a CRC-32): a decoder that lost the encoder's path, on
 another device or library version, raises instead of showing a picture. A portable payload (`models.portable`) ends with
-the list of what its decoder must not decide by itself, from ``listed_at`` on, and is decoded everywhere.
+the list of what its decoder must not decide by itself, from ``listed_at`` on, and is decoded everywhere. A large
+picture is transformed in tiles (`models.tiles`) of side ``tile``, and its decoder does the same; without, whole.
 """
 
 import inspect
@@ -39,8 +40,12 @@ if TYPE_CHECKING:
 
     from models.network import CodecNetwork
     from models.portable import Borders
+    from models.tiles import Tiles
 
 NAMES = ("sa_icm", "learned")
+# Whole pictures up to here, so that what is usually coded has no tiles.
+_WHOLE, _TILE = 2048 * 2048, 1024
+_LARGEST_TILE = 1 << 16
 
 
 class LearnedCodec:
@@ -66,6 +71,8 @@ class LearnedCodec:
             ``control``, the same network trained without edges.
         rate: Of the shipped networks: ``low``, ``mid`` or ``high``.
         portable: Whether streams are to decode on any machine; see `models.portable` for the promise.
+        tile: Side of the tiles that a large picture is transformed in, a multiple of 128; memory is then that of a tile
+            and a little more. None: 1024 for pictures of more than 4 megapixels; 0: never.
         title, series: Instead of the names that a checkpoint gets, such as ``LIC-TCM``.
 
     Raises:
@@ -73,7 +80,7 @@ class LearnedCodec:
         models.checkpoint.CheckpointError: The checkpoint cannot be read.
     """
 
-    revision = 2
+    revision = 3
     ceiling = False
     uses_faces = False
     max_workers: int | None = 1
@@ -88,6 +95,7 @@ class LearnedCodec:
         title: str | None = None,
         series: str | None = None,
         portable: bool = False,
+        tile: int | None = None,
     ):
         self.name = choice("a learned codec", "name", name, NAMES)
         self.device = str(device)
@@ -101,9 +109,13 @@ class LearnedCodec:
         if not isinstance(portable, bool):
             raise CodecError(f"codec.portable={portable}: {name} takes true or false")
         self.portable = portable
+        if tile is not None and not (type(tile) is int and _is_tile(tile)):
+            raise CodecError(f"codec.tile={tile}: {name} takes a multiple of 128, such as 1024, 0 (never) or null")
+        self.tile = tile
         self._loaded: dict[bool, tuple[CodecNetwork, str]] = {}  # by whether it is portable
         self._lock = Lock()  # a network codes one picture at a time
         settings: dict[str, Value] = {"device": self.device, "portable": portable}
+        settings |= {} if tile is None else {"tile": tile}
         defaults: dict[str, Value] = {"device": "cpu", "portable": False}
         if not checkpoint and name == "sa_icm":
             network = shipped.find(variant, rate)
@@ -131,6 +143,7 @@ class LearnedCodec:
         self.parameters |= self.point
         self.parameters |= {"checkpoint_sha256": digest, "device": self.device}
         self.parameters |= {"portable": True} if portable else {}
+        self.parameters |= {} if tile is None else {"tile": tile}
 
     @classmethod
     def for_decoding(cls, weights_id: str, checkpoint: str | Path | None) -> "LearnedCodec":
@@ -157,14 +170,23 @@ class LearnedCodec:
 
         from models.entropy import Checksum
         from models.portable import Borders
+        from models.tiles import Tiles
 
         height, width = check_image(image)
         network, weights = self._network(self.portable)
         try:
-            self._check_memory(network, height, width)
+            tile = self._tile_for(height, width)
+            self._check_memory(network, height, width, tile)
             pixels = self._pixels(image, network.multiple)
             borders = Borders(network) if self.portable else None
-            with self._lock, torch.inference_mode(), Checksum(network, "encoded") as checksum, _use(borders):
+            tiles = Tiles(network, tile) if tile else None
+            with (
+                self._lock,
+                torch.inference_mode(),
+                Checksum(network, "encoded") as checksum,
+                _use(borders),
+                _use(tiles),
+            ):
                 strings = network.compress(pixels)["strings"]
         except (ValueError, RuntimeError) as error:  # RuntimeError: the device ran out of memory
             raise CodecError(
@@ -173,6 +195,8 @@ class LearnedCodec:
         (y_string,), (z_string,) = strings
         payload = y_string + z_string
         parameters: dict[str, Value] = {"y_bytes": len(y_string), "symbols": checksum.value}
+        if tile:
+            parameters["tile"] = tile
         if borders is not None:
             parameters["listed_at"] = len(payload)
             payload += borders.to_bytes()
@@ -183,9 +207,13 @@ class LearnedCodec:
 
         from models.entropy import Checksum
         from models.portable import Borders
+        from models.tiles import Tiles
 
         container = unpack_for(bitstream, *NAMES)
         y_bytes, symbols, listed_at = _layout(container)
+        tile = container.parameters.get("tile", 0)
+        if type(tile) is not int or not _is_tile(tile):
+            raise BitstreamError(f"the header makes no sense: tile={tile}")
         network, weights = self._network(listed_at is not None)
         if container.weights_id != weights:
             raise BitstreamError(
@@ -195,14 +223,21 @@ class LearnedCodec:
         payload = container.payload
         strings = [[payload[:y_bytes]], [payload[y_bytes:listed_at]]]
         try:
-            self._check_memory(network, container.height, container.width)
+            self._check_memory(network, container.height, container.width, tile)
         except CodecError as error:
             raise BitstreamError(f"cannot be decoded here: {error}") from error
         sides = (padded(side, network.multiple) for side in (container.height, container.width))
         height, width = (side // network.hyper_stride for side in sides)
         try:
             borders = None if listed_at is None else Borders(network, payload[listed_at:])
-            with self._lock, torch.inference_mode(), Checksum(network, "decoded") as checksum, _use(borders):
+            tiles = Tiles(network, tile) if tile else None
+            with (
+                self._lock,
+                torch.inference_mode(),
+                Checksum(network, "decoded") as checksum,
+                _use(borders),
+                _use(tiles),
+            ):
                 x_hat = network.decompress(strings, (height, width))["x_hat"]
         except (RuntimeError, ValueError, OverflowError, TypeError) as error:
             raise BitstreamError(f"damaged: the strings do not decode ({first_line(error)})") from error
@@ -262,12 +297,20 @@ class LearnedCodec:
                 self._loaded[portable] = network, weights
             return self._loaded[portable]
 
-    def _check_memory(self, network: "CodecNetwork", height: int, width: int) -> None:
-        needed = padded(height, network.multiple) * padded(width, network.multiple) * network.bytes_per_pixel
+    def _tile_for(self, height: int, width: int) -> int:
+        """The side of the tiles that a picture is coded in; 0: it is coded whole."""
+        tile = (_TILE if height * width > _WHOLE else 0) if self.tile is None else self.tile
+        return tile if max(height, width) > tile else 0
+
+    def _check_memory(self, network: "CodecNetwork", height: int, width: int, tile: int) -> None:
+        from models.tiles import bytes_needed
+
+        needed = bytes_needed(network, padded(height, network.multiple), padded(width, network.multiple), tile)
         if self.device == "cpu" and needed > physical_memory():
             raise CodecError(
-                f"codec.device=cpu: an image of {width}x{height} takes about {needed / 1e9:.0f} GB of memory with this "
-                f"network, the machine has {physical_memory() / 1e9:.0f} GB; scale the image down"
+                f"codec.tile={tile}: an image of {width}x{height} takes about {needed / 1e9:.0f} GB of memory with "
+                f"this network, the machine has "
+                f"{physical_memory() / 1e9:.0f} GB; use codec.tile=512 or scale the image down"
             )
 
     def _pixels(self, image: Pixels, multiple: int) -> "torch.Tensor":
@@ -277,7 +320,7 @@ class LearnedCodec:
         rows, columns = padded(height, multiple) - height, padded(width, multiple) - width
         image = np.pad(image, ((0, rows), (0, columns), (0, 0)), mode="edge")
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].contiguous()
-        return pixels.to(self.device).float() / 255
+        return pixels.to(self.device).float().div_(255)
 
 
 def _existing(name: str, checkpoint: str | Path | None) -> Path:
@@ -317,7 +360,7 @@ def first_line(error: Exception) -> str:
 
 def to_image(x: "torch.Tensor") -> Pixels:
     """(3, H, W) float RGB in [0, 1] -> (H, W, 3) uint8, rounded."""
-    return (x * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
+    return (x * 255).round_().byte().permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 def _layout(container: Container) -> tuple[int, int, int | None]:
@@ -337,8 +380,12 @@ def _layout(container: Container) -> tuple[int, int, int | None]:
     return y_bytes, symbols, listed_at
 
 
-def _use(borders: "Borders | None") -> AbstractContextManager[object]:
-    return borders or nullcontext()
+def _use(context: "Borders | Tiles | None") -> AbstractContextManager[object]:
+    return context or nullcontext()
+
+
+def _is_tile(side: int) -> bool:
+    return 0 <= side <= _LARGEST_TILE and side % 128 == 0
 
 
 def _usable(device: str) -> None:

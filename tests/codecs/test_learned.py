@@ -299,7 +299,7 @@ def test_images_that_do_not_fit_into_memory_are_refused_before_they_are_tried(co
     with pytest.raises(BitstreamError, match=r"16384x16384.*GB"):
         codec.decode(damaged(bitstream, width=16384, height=16384))
     monkeypatch.setattr("icm.codecs.learned.physical_memory", lambda: 10**6)
-    with pytest.raises(CodecError, match=r"codec\.device=cpu.*GB"):
+    with pytest.raises(CodecError, match=r"codec\.tile=0.*GB"):
         codec.encode(picture)
 
 
@@ -353,3 +353,43 @@ def test_the_command_line_codes_and_decodes(codec, checkpoint, picture, tmp_path
     bitstream = (tmp_path / "coded" / "a.icm").read_bytes()
     np.testing.assert_array_equal(read_image(tmp_path / "back" / "a.png"), codec.decode(bitstream))
     assert payload_size(bitstream) < len(bitstream)
+
+
+def test_a_large_picture_is_coded_in_tiles_and_the_stream_says_so(checkpoint, make_picture, monkeypatch):
+    from icm.codecs import learned
+
+    image = make_picture(100, 300)
+    whole, tiled = (codecs.create("learned", checkpoint=checkpoint, tile=tile) for tile in (0, 128))
+    streams = {codec: codec.encode(image) for codec in (whole, tiled)}
+    assert "tile" not in unpack(streams[whole]).parameters
+    assert unpack(streams[tiled]).parameters["tile"] == 128
+    assert payload_size(streams[tiled]) == pytest.approx(payload_size(streams[whole]), rel=1e-2)
+    pictures = {codec: whole.decode(stream).astype(float) for codec, stream in streams.items()}
+    np.testing.assert_array_equal(tiled.decode(streams[tiled]), pictures[tiled])
+    errors = [np.square(picture - image).mean() for picture in pictures.values()]
+    assert abs(10 * np.log10(errors[0] / errors[1])) < 0.1
+    assert (whole.title, whole.parameters) != (tiled.title, tiled.parameters)
+    # By default only what is large; a picture within one tile is whole.
+    codec = codecs.create("learned", checkpoint=checkpoint)
+    assert codec.encode(image) == streams[whole]
+    monkeypatch.setattr(learned, "_WHOLE", 100 * 300 - 1)
+    monkeypatch.setattr(learned, "_TILE", 128)
+    assert codec.encode(image) == streams[tiled]
+    assert "tile" not in unpack(codec.encode(image[:100, :100])).parameters
+
+
+def test_a_portable_stream_may_have_tiles(checkpoint, make_picture):
+    image = make_picture(60, 200)
+    codec = codecs.create("learned", checkpoint=checkpoint, tile=128, portable=True)
+    assert codecs.decode(codec.encode(image), checkpoint=checkpoint).shape == image.shape
+
+
+@pytest.mark.parametrize("tile", [100, -128, True, "large", 128.0])
+def test_no_other_tiles(checkpoint, picture, tile):
+    with pytest.raises(CodecError, match=r"codec\.tile=.* takes a multiple of 128"):
+        codecs.create("learned", checkpoint=checkpoint, tile=tile)
+    codec = codecs.create("learned", checkpoint=checkpoint)
+    stream = codec.encode(picture)
+    parameters = unpack(stream).parameters | {"tile": tile}
+    with pytest.raises(BitstreamError, match="tile="):
+        codec.decode(damaged(stream, parameters=parameters))

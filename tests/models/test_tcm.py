@@ -109,3 +109,58 @@ def test_a_change_of_the_position_bias_shows_at_once(tiny_tcm, waves):
         before = tiny_tcm(x)["x_hat"]
         tiny_tcm.g_a[2].trans_block.msa.relative_position_params.add_(torch.randn(2, 15, 15))
         assert not torch.equal(before, tiny_tcm(x)["x_hat"])
+
+
+def test_the_fused_kernel_attends_as_the_plain_one(tiny_tcm, waves):
+    from models.layers import WindowAttention
+
+    x = waves(128, 256)
+    with torch.inference_mode():
+        fused = tiny_tcm.g_a(x)
+        for module in tiny_tcm.g_a.modules():
+            if isinstance(module, WindowAttention):
+                assert module.fused
+                module.fused = False
+        torch.testing.assert_close(tiny_tcm.g_a(x), fused, atol=1e-5, rtol=1e-5)
+    # Streams depend on every rounding of what predicts the entropy coder's scales.
+    assert not any(module.fused for module in tiny_tcm.atten_scale.modules() if isinstance(module, WindowAttention))
+
+
+def test_side_by_side_changes_no_bit_of_means_and_scales(tiny_tcm, waves):
+    x, found = waves(128, 256), []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        with torch.inference_mode():
+            found.append(tiny_tcm(x)["latent"])
+        assert torch.get_num_threads() == threads
+    y = found[0]["y"]
+    assert (y - found[1]["y"]).abs().max() < 1e-5
+    with torch.inference_mode():
+        z_hat = tiny_tcm.entropy_bottleneck(tiny_tcm.h_a(y))[0]
+        torch.set_num_threads(1)
+        alone = tiny_tcm._bases(z_hat)
+        torch.set_num_threads(3)
+        together = tiny_tcm._bases(z_hat)
+        decoded = [y.chunk(tiny_tcm.slices, dim=1)[0]]
+        both = [tiny_tcm._predict(1, *alone, decoded)]
+        torch.set_num_threads(1)
+        both.append(tiny_tcm._predict(1, *alone, decoded))
+    assert all(torch.equal(a, b) and b.is_inference() for a, b in zip(alone, together, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(*both, strict=True))
+
+
+def test_a_subpixel_deconvolution_is_the_deconvolution():
+    from compressai.models.utils import deconv
+
+    from models.layers import SubpixelDeconvolution
+
+    torch.manual_seed(0)
+    plain, x = deconv(6, 3), torch.randn(2, 6, 5, 7)
+    gradients = []
+    for layer in (plain, SubpixelDeconvolution.of(plain)):
+        plain.zero_grad()
+        y = layer(x)
+        y.square().sum().backward()
+        gradients.append((y.detach(), plain.weight.grad.clone(), plain.bias.grad.clone()))
+    for expected, found in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5)
