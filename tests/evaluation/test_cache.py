@@ -17,13 +17,26 @@ def test_what_is_put_comes_back_and_the_rest_is_absent(tmp_path):
 def test_a_damaged_or_truncated_entry_reads_as_absent(tmp_path):
     cache = Cache(tmp_path)
     cache.put("boxes", "ab" * 32, b"some content")
-    (path,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    (path,) = [path for path in (tmp_path / "boxes").rglob("*") if path.is_file()]
     whole = path.read_bytes()
     for damaged in (whole[:-1], whole[:10], b"", whole[:-1] + b"!"):
         path.write_bytes(damaged)
         assert cache.get("boxes", "ab" * 32) is None
     cache.put("boxes", "ab" * 32, b"some content")
     assert cache.get("boxes", "ab" * 32) == b"some content"
+
+
+def test_what_killed_writers_left_goes_at_most_once_a_day(tmp_path):
+    def left(path):
+        path.write_bytes(b"half")
+        os.utime(path, (0, 0))
+        Cache(tmp_path)
+        return path.exists()
+
+    assert not left(tmp_path / ".key.a1b2c3d4.tmp")
+    assert left(tmp_path / ".key.e5f6g7h8.tmp")  # looked through a moment ago
+    os.utime(tmp_path / ".tidied", (0, 0))
+    assert not left(tmp_path / ".key.e5f6g7h8.tmp")
 
 
 def test_keys_depend_on_every_value_and_not_on_order():

@@ -1,5 +1,6 @@
 """When a later command takes up a finished job, and when it does not."""
 
+import json
 import os
 
 import pytest
@@ -11,6 +12,7 @@ from icm.evaluation.finished import all_parts, find_earlier, is_finished, mark, 
 from icm.evaluation.job import Job
 from icm.evaluation.pictures import PictureTask
 from icm.faces.sources import FolderFaces, Shard
+from icm.files import file_sha256
 from icm.images import write_png
 
 
@@ -83,7 +85,15 @@ def test_a_job_in_another_folder_takes_a_copy_of_what_the_same_one_left(photos, 
     monkeypatch.setattr(provenance, "code_digest", lambda: "other")
     assert find_earlier(run_key(one), cache) is None
     monkeypatch.undo()
-    (first / "images.csv").write_text("damaged\n")
+    text = (first / "images.csv").read_text()
+    (first / "images.csv").write_text(text.replace("1", "2"))
+    assert find_earlier(key, cache) is None
+    (first / "images.csv").write_text(text)
+    assert find_earlier(key, cache)
+    # Only files inside the folder, whatever stands in the cache.
+    (tmp_path / "elsewhere").write_text("secret")
+    named = {"directory": str(first), "files": {"../elsewhere": file_sha256(tmp_path / "elsewhere")}}
+    cache.put("run", key, json.dumps(named).encode())
     assert find_earlier(key, cache) is None
     os.utime(photos / "bob" / "1.png", ns=(1, 1))
     assert run_key(one) != key
