@@ -1,4 +1,5 @@
 import multiprocessing
+import os
 
 import numpy as np
 
