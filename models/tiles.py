@@ -17,7 +17,7 @@ MULTIPLE = 128
 """Sides of tiles are multiples of it: attention windows then lie as they do in the whole picture."""
 
 
-_BYTES_PER_PIXEL = 100  # the picture itself and its latent, estimated: float32 pixels, some copies, 320 channels at 1/16
+_BYTES_PER_PIXEL = 100  # the picture and its latent, estimated: float32, some copies, 320 channels at 1/16
 
 
 class Tiles:
