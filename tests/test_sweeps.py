@@ -1,6 +1,6 @@
 """What becomes of a sweep whose jobs fail or are stopped."""
 
-import runpy
+import subprocess
 import sys
 
 import pytest
@@ -10,7 +10,7 @@ from icm.sweeps import ERROR_FILE, failures_recorded
 from tests.conftest import ROOT
 
 
-def _torn(*_arguments, **_options):
+def torn(*_arguments, **_options):
     """Ctrl-C while a library holds an object half changed, which its clean-up does not expect."""
     try:
         raise KeyboardInterrupt
@@ -20,7 +20,7 @@ def _torn(*_arguments, **_options):
 
 def test_an_interruption_is_known_behind_what_it_made_of_others():
     with pytest.raises(AttributeError) as raised:
-        _torn()
+        torn()
     assert is_interruption(raised.value)
     assert is_interruption(KeyboardInterrupt())
     assert not is_interruption(UserError("a bad value"))
@@ -29,19 +29,22 @@ def test_an_interruption_is_known_behind_what_it_made_of_others():
 
 def test_a_job_that_is_interrupted_has_not_failed(tmp_path):
     with pytest.raises(KeyboardInterrupt), failures_recorded(tmp_path):
-        _torn()
+        torn()
     assert not (tmp_path / ERROR_FILE).exists()
 
 
-def test_a_sweep_interrupted_while_hydra_composes_a_job_says_so(tmp_path, monkeypatch, capsys):
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+_COMMAND = """
+import runpy
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from tests.test_sweeps import torn
+ConfigLoaderImpl.load_sweep_config = torn
+runpy.run_path("evaluate.py", run_name="__main__")
+"""
 
-    from icm.report.sweep_report import SweepReport
 
-    monkeypatch.setattr(SweepReport, "running", None)
-    monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", _torn)
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", "-m", "qp=32,37", f"hydra.sweep.dir={tmp_path / 'sweep'}"])
-    with pytest.raises(SystemExit) as raised:
-        runpy.run_path(str(ROOT / "evaluate.py"), run_name="__main__")
-    assert raised.value.code == 130
-    assert "interrupted; what was finished is cached" in capsys.readouterr().out
+def test_a_sweep_interrupted_while_hydra_composes_a_job_says_so(tmp_path):
+    options = ["-m", "qp=32,37", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    done = subprocess.run([sys.executable, "-c", _COMMAND, *options], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 130, done.stderr[-2000:]
+    assert "interrupted; what was finished is cached" in done.stdout
+    assert "Traceback" not in done.stdout
