@@ -26,7 +26,7 @@ from icm.report.points import collect_points
 
 DOCS = Path(__file__).resolve().parent
 SCENES = (0, 4, 9)
-COLUMNS = ("vvc:37", "sa_icm:control:mid", "sa_icm:edge:mid", "sa_icm:edge:low")
+COLUMNS = ("vvc:37", "sa_icm:control:mid", "sa_icm:edge:mid", "sa_icm:faceless:low")
 
 
 def scenes() -> Figure:
