@@ -28,6 +28,11 @@ DOCS = Path(__file__).resolve().parent
 SCENES = (0, 4, 9)
 COLUMNS = ("vvc:37", "sa_icm:control:mid", "sa_icm:edge:mid", "sa_icm:faceless:low")
 
+FACES = (
+    "vvc:32", "vvc:37", "vvc:40", "sa_icm:control:mid", "sa_icm:control:low", "sa_icm:edge:mid", "sa_icm:edge:low",
+    "sa_icm:faceless:mid", "sa_icm:faceless:low",
+)  # fmt: skip
+
 
 def scenes() -> Figure:
     """Three demo scenes and what each codec of `COLUMNS` makes of them, with the rate under each."""
@@ -93,7 +98,8 @@ def screenshots(report: Path) -> None:
 def main(sweep: Path) -> None:
     points = collect_points(load_runs(sweep))
     faces = points[0].face_keys()[:3]
-    shown = [point for point in points if point.codec in ("vvc", "sa_icm")]
+    titles = {codecs.at(point).title for point in FACES}
+    shown = [point for point in points if point.title in titles]
     figures.save(figures.strip_figure(shown, faces), DOCS / "demo.jpg")
     measure, subject = figures.first_of_faces(points)
     figures.save(figures.measure_figure(points, measure, subject), DOCS / "curves.svg")
