@@ -80,6 +80,7 @@ def bytes_needed(network: CodecNetwork, height: int, width: int, side: int) -> i
     """Peak memory of coding a picture in tiles of ``side``, or whole for 0, on a CPU."""
     if not side:
         return height * width * network.bytes_per_pixel
+    # A gate sees farther, at a quarter of the resolution.
     reach = 2 * max(overlap for _, overlap in network.overlaps.values() if overlap <= MULTIPLE)
     tile = min(side + reach, height) * min(side + reach, width)
     return tile * network.bytes_per_pixel + height * width * _BYTES_PER_PIXEL

@@ -9,7 +9,8 @@ picture is transformed in tiles (`models.tiles`) of side ``tile``, and its decod
 
 import inspect
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version as installed
 from pathlib import Path
 from threading import Lock
@@ -38,9 +39,9 @@ from icm.preflight import Problem
 if TYPE_CHECKING:
     import torch
 
+    from models.entropy import Checksum
     from models.network import CodecNetwork
     from models.portable import Borders
-    from models.tiles import Tiles
 
 NAMES = ("sa_icm", "learned")
 # Whole pictures up to here, so that what is usually coded has no tiles.
@@ -166,11 +167,7 @@ class LearnedCodec:
         return []
 
     def encode(self, image: Pixels, faces: Faces = ()) -> bytes:
-        import torch
-
-        from models.entropy import Checksum
         from models.portable import Borders
-        from models.tiles import Tiles
 
         height, width = check_image(image)
         network, weights = self._network(self.portable)
@@ -179,14 +176,7 @@ class LearnedCodec:
             self._check_memory(network, height, width, tile)
             pixels = self._pixels(image, network.multiple)
             borders = Borders(network) if self.portable else None
-            tiles = Tiles(network, tile) if tile else None
-            with (
-                self._lock,
-                torch.inference_mode(),
-                Checksum(network, "encoded") as checksum,
-                _use(borders),
-                _use(tiles),
-            ):
+            with self._at_work(network, "encoded", borders, tile) as checksum:
                 strings = network.compress(pixels)["strings"]
         except (ValueError, RuntimeError) as error:  # RuntimeError: the device ran out of memory
             raise CodecError(
@@ -203,11 +193,7 @@ class LearnedCodec:
         return pack(Container(self.name, parameters, width, height, payload, weights))
 
     def decode(self, bitstream: bytes) -> Pixels:
-        import torch
-
-        from models.entropy import Checksum
         from models.portable import Borders
-        from models.tiles import Tiles
 
         container = unpack_for(bitstream, *NAMES)
         y_bytes, symbols, listed_at = _layout(container)
@@ -230,14 +216,7 @@ class LearnedCodec:
         height, width = (side // network.hyper_stride for side in sides)
         try:
             borders = None if listed_at is None else Borders(network, payload[listed_at:])
-            tiles = Tiles(network, tile) if tile else None
-            with (
-                self._lock,
-                torch.inference_mode(),
-                Checksum(network, "decoded") as checksum,
-                _use(borders),
-                _use(tiles),
-            ):
+            with self._at_work(network, "decoded", borders, tile) as checksum:
                 x_hat = network.decompress(strings, (height, width))["x_hat"]
         except (RuntimeError, ValueError, OverflowError, TypeError) as error:
             raise BitstreamError(f"damaged: the strings do not decode ({first_line(error)})") from error
@@ -258,6 +237,20 @@ class LearnedCodec:
         with self._lock, torch.inference_mode():
             likelihoods = network(self._pixels(image, network.multiple))["likelihoods"]
         return sum(-float(values.double().log2().sum()) for values in likelihoods.values())
+
+    @contextmanager
+    def _at_work(
+        self, network: "CodecNetwork", side: str, borders: "Borders | None", tile: int
+    ) -> Iterator["Checksum"]:
+        """The network to itself, as a stream of that kind needs it, and the checksum of the symbols it codes."""
+        import torch
+
+        from models.entropy import Checksum
+        from models.tiles import Tiles
+
+        tiles = Tiles(network, tile) if tile else nullcontext()
+        with self._lock, torch.inference_mode(), Checksum(network, side) as checksum, borders or nullcontext(), tiles:
+            yield checksum
 
     def _trained_for(self) -> tuple[str, dict[str, Value]]:
         """The label of a checkpoint's curve, and its point, from the configuration and the architecture inside it."""
@@ -378,10 +371,6 @@ def _layout(container: Container) -> tuple[int, int, int | None]:
     if type(listed_at) is not int or not y_bytes <= listed_at <= len(container.payload):
         raise BitstreamError(f"the header makes no sense: listed_at={str(listed_at)[:20]} after y_bytes={y_bytes}")
     return y_bytes, symbols, listed_at
-
-
-def _use(context: "Borders | Tiles | None") -> AbstractContextManager[object]:
-    return context or nullcontext()
 
 
 def _is_tile(side: int) -> bool:
