@@ -71,6 +71,11 @@ class CodecNetwork(CompressionModel):
         images = [self._decompress_one(y, z, shape) for y, z in zip(y_strings, z_strings, strict=True)]
         return {"x_hat": torch.cat(images)}
 
+    def symbols(self, shape: tuple[int, int]) -> int:
+        """How many symbols a picture has at most whose z is of that height and width."""
+        positions = shape[0] * shape[1]
+        return positions * (self.entropy_bottleneck.channels + self.M * (self.hyper_stride // 16) ** 2)
+
     @property
     def noise(self) -> bool:
         """Whether training adds uniform quantisation noise to the latents (the default).

@@ -80,20 +80,19 @@ class Borders:
         for module in self._models:
             module.borders = None
 
-    def settle(self, scales: Tensor, indexes: Tensor, table: Tensor) -> Tensor:
+    def settle(self, scales: Tensor, indexes: Tensor, borders: Tensor) -> Tensor:
         """``indexes`` as the encoder had them.
 
         Args:
             scales: float64, of any shape; calls come in the same order on both sides.
             indexes: int32, the rows that they have here.
-            table: (levels,) float64, ascending.
+            borders: (levels - 1,) float64, ascending: the greatest scale of each row but the last.
         """
         flat, rows = scales.flatten(), indexes.flatten()
-        # The border below a row is the level before it; the last level is no border.
-        below, above = table[(rows - 1).clamp(min=0)], table[rows.clamp(max=len(table) - 2)]
+        below, above = borders[(rows - 1).clamp(min=0)], borders[rows.clamp(max=len(borders) - 1)]
         margin = MARGIN if self._known is None else 2 * MARGIN
         just_above = (rows > 0) & (flat <= below * (1 + margin))
-        just_below = (rows < len(table) - 1) & (flat >= above * (1 - margin))
+        just_below = (rows < len(borders)) & (flat >= above * (1 - margin))
         first, self._passed = self._passed, self._passed + len(flat)
         if self._known is None:
             near = (just_above | just_below).nonzero().flatten().tolist()

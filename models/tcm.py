@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from compressai import ans
 from compressai.layers import ResidualBlockUpsample, ResidualBlockWithStride, conv3x3, subpel_conv3x3
 from torch import Tensor, nn
 
-from models.entropy import EntropyBottleneck, GaussianConditional, as_symbols, with_spare
+from models.entropy import EntropyBottleneck, GaussianConditional, SymbolString
 from models.layers import ChannelsLast, MixtureBlock, SteadySequential, SwinAttention, side_by_side
 from models.network import CodecNetwork
 
@@ -173,28 +172,23 @@ class TCM(CodecNetwork):
         z_string = self.entropy_bottleneck.compress(z)[0]
         z_hat = self.entropy_bottleneck.decompress([z_string], z.shape[-2:])
         base_means, base_scales = self._bases(z_hat)
-        conditional = self.gaussian_conditional
-        tables, encoder, decoded = conditional.tables(), ans.BufferedRansEncoder(), []
+        conditional, decoded = self.gaussian_conditional, []
+        string = conditional.joined or SymbolString()
         for i, part in enumerate(y.chunk(self.slices, dim=1)):
             support, mean, scale = self._predict(i, base_means, base_scales, decoded)
             symbols, indexes = conditional.quantize(part, "symbols", mean), conditional.build_indexes(scale)
-            (values,) = conditional.codable(symbols)
-            encoder.encode_with_indexes(values, indexes.flatten().tolist(), tables.cdfs, tables.lengths, tables.offsets)
+            string.put(conditional, symbols, indexes)
             decoded.append(self._refine(i, support, conditional.dequantize(symbols, mean)))
-        return encoder.flush(), z_string
+        return b"" if conditional.joined else string.to_bytes(), z_string
 
     def _decompress_one(self, y_string: bytes, z_string: bytes, shape: tuple[int, int]) -> Tensor:
         z_hat = self.entropy_bottleneck.decompress([z_string], shape)
         base_means, base_scales = self._bases(z_hat)
-        conditional = self.gaussian_conditional
-        tables, decoder, decoded = conditional.tables(), ans.RansDecoder(), []
-        decoder.set_stream(with_spare(y_string, base_means.numel()))
+        conditional, decoded = self.gaussian_conditional, []
+        string = conditional.joined or SymbolString(y_string, base_means.numel())
         for i in range(self.slices):
             support, mean, scale = self._predict(i, base_means, base_scales, decoded)
-            indexes = conditional.build_indexes(scale).flatten().tolist()
-            values = decoder.decode_stream(indexes, tables.cdfs, tables.lengths, tables.offsets)
-            symbols = as_symbols(values, mean)
-            conditional.observe("decoded", symbols)
+            symbols = string.get(conditional, conditional.build_indexes(scale))
             decoded.append(self._refine(i, support, conditional.dequantize(symbols, mean)))
         return self.g_s(torch.cat(decoded, dim=1)).clamp(0, 1)
 

@@ -9,10 +9,9 @@ from typing import ClassVar
 import compressai.models
 import torch
 import torch.nn.functional as F
-from compressai import ans
 from torch import Tensor
 
-from models.entropy import EntropyBottleneck, GaussianConditional, as_symbols, with_spare
+from models.entropy import EntropyBottleneck, GaussianConditional, SymbolString
 from models.layers import SteadySequential, single_threaded
 from models.network import CodecNetwork
 
@@ -117,32 +116,24 @@ class JointAutoregressive(CodecNetwork, compressai.models.JointAutoregressiveHie
         z = self.h_a(y)
         z_string = self.entropy_bottleneck.compress(z)[0]
         params = self.h_s(self.entropy_bottleneck.decompress([z_string], z.shape[-2:]))
-        conditional, tables, encoder = (
-            self.gaussian_conditional,
-            self.gaussian_conditional.tables(),
-            ans.BufferedRansEncoder(),
-        )
+        conditional = self.gaussian_conditional
+        string = conditional.joined or SymbolString()
 
         def code(row: int, column: int, scales: Tensor, means: Tensor) -> Tensor:
             symbols = conditional.quantize(y[:, :, row : row + 1, column : column + 1], "symbols", means)
-            (values,) = conditional.codable(symbols)
-            indexes = conditional.build_indexes(scales).flatten().tolist()
-            encoder.encode_with_indexes(values, indexes, tables.cdfs, tables.lengths, tables.offsets)
+            string.put(conditional, symbols, conditional.build_indexes(scales))
             return conditional.dequantize(symbols, means)
 
         self._walk(params, code)
-        return encoder.flush(), z_string
+        return b"" if conditional.joined else string.to_bytes(), z_string
 
     def _decompress_one(self, y_string: bytes, z_string: bytes, shape: tuple[int, int]) -> Tensor:
         params = self.h_s(self.entropy_bottleneck.decompress([z_string], shape))
-        conditional, tables, decoder = self.gaussian_conditional, self.gaussian_conditional.tables(), ans.RansDecoder()
-        decoder.set_stream(with_spare(y_string, self.M * params.shape[-2] * params.shape[-1]))
+        conditional = self.gaussian_conditional
+        string = conditional.joined or SymbolString(y_string, self.M * params.shape[-2] * params.shape[-1])
 
         def code(row: int, column: int, scales: Tensor, means: Tensor) -> Tensor:
-            indexes = conditional.build_indexes(scales).flatten().tolist()
-            values = decoder.decode_stream(indexes, tables.cdfs, tables.lengths, tables.offsets)
-            symbols = as_symbols(values, means)
-            conditional.observe("decoded", symbols)
+            symbols = string.get(conditional, conditional.build_indexes(scales))
             return conditional.dequantize(symbols, means)
 
         return self.g_s(self._walk(params, code)).clamp(0, 1)

@@ -139,12 +139,13 @@ def measure(network: "CodecNetwork", images: "Dataset", count: int | None = None
         count: How many of them, from the first; None: all.
 
     Returns:
-        ``photographs``, how many; ``bpp``, the estimated rate; ``real_bpp``, that of the strings; ``psnr``, of the
-        whole picture (dB); ``masked_psnr``, inside the mask, and ``selectivity``, inside minus outside, over the images
-        that have both; left out where none has.
+        ``photographs``, how many; ``bpp``, the estimated rate; ``real_bpp``, that of the strings, as ``codec=sa_icm``
+        makes them; ``psnr``, of the whole picture (dB); ``masked_psnr``, inside the mask, and ``selectivity``, inside
+        minus outside, over the images that have both; left out where none has.
     """
     import torch
 
+    from models.entropy import SymbolString, join
     from models.objective import bits_per_pixel, masked_psnr, selectivity
 
     rows = []
@@ -152,11 +153,13 @@ def measure(network: "CodecNetwork", images: "Dataset", count: int | None = None
         for index in range(min(count or len(images), len(images))):
             sample = images[index]
             x, mask, valid = (sample[part][None] for part in ("image", "mask", "valid"))
-            output, strings = network(x), network.compress(x)["strings"]
+            output, string = network(x), SymbolString()
+            with join(network, string):
+                network.compress(x)
             rows.append(
                 [
                     bits_per_pixel(output["likelihoods"], x).item(),
-                    8 * sum(len(string) for part in strings for string in part) / (x.shape[-2] * x.shape[-1]),
+                    8 * len(string.to_bytes()) / (x.shape[-2] * x.shape[-1]),
                     masked_psnr(x, output["x_hat"], valid).item(),
                     masked_psnr(x, output["x_hat"], mask).item(),
                     selectivity(x, output["x_hat"], mask, valid).item(),
@@ -174,7 +177,7 @@ def _measure_again(arguments: argparse.Namespace) -> int:
     card = _card(arguments.measure)
     before = card.get("held_out", {})
     data = {**card["data"], "masks": card["masks"]}
-    images, _ = _held_out(data, arguments.data, _option(arguments.masks) or _measured_under(card))
+    images, _ = _held_out(data, arguments.data, _option(arguments.masks) or before.get("masks"))
     now = measure(load_network(arguments.measure), images, arguments.images)
     status = 0
     for name, value in now.items():
@@ -194,7 +197,7 @@ def _training(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any
     if path.suffix == ".safetensors":
         card = _card(path)
         training = {name: card[name] for name in _TRAINING if name in card}
-        return training, {**card["data"], "masks": card["masks"]}, _measured_under(card)
+        return training, {**card["data"], "masks": card["masks"]}, card.get("held_out", {}).get("masks")
     step, config = read_training(path)
     summary = path.parent / "summary.json"
     commit = json.loads(summary.read_text(encoding="utf-8"))["git_commit"] if summary.is_file() else None
@@ -230,15 +233,6 @@ def _option(name: str | None) -> dict[str, Any] | None:
         known = ", ".join(sorted(path.stem for path in file.parent.glob("*.yaml")))
         raise UserError(f"--masks {name}: no such option; choose from {known}")
     return yaml.safe_load(file.read_text(encoding="utf-8"))
-
-
-def _measured_under(card: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The masks that a card's figures are under; cards once said so of masks=boundaries alone."""
-    found = card.get("held_out", {})
-    if "mask_threshold" not in found:
-        return found.get("masks")
-    kind = {"_target_": "icm.masks.boundaries.BoundaryMasks"}
-    return kind | {name: found[f"mask_{name}"] for name in ("threshold", "dilation")}
 
 
 def _held_out(

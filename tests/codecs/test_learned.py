@@ -52,6 +52,11 @@ def codec(checkpoint) -> Codec:
     return codecs.create("sa_icm", checkpoint=checkpoint)
 
 
+@pytest.fixture
+def tight(checkpoint) -> Codec:
+    return codecs.create("sa_icm", checkpoint=checkpoint, tight=True)
+
+
 def damaged(bitstream: bytes, **changes) -> bytes:
     """The container with other contents and a checksum that fits them."""
     return pack(replace(unpack(bitstream), **changes))
@@ -205,17 +210,47 @@ def test_the_same_weights_in_another_file_format_decode(codec, checkpoint, pictu
     )
 
 
-def test_hostile_strings_are_an_error_and_nothing_worse(codec, picture, rng):
+def test_one_string_holds_the_same_symbols(codec, tight, make_picture):
+    for size in ((1, 1), (200, 331)):
+        picture = make_picture(*size)
+        two, one = codec.encode(picture), tight.encode(picture)
+        np.testing.assert_array_equal(codec.decode(one), codec.decode(two))
+        assert unpack(one).parameters["symbols"] == unpack(two).parameters["symbols"]
+        assert unpack(one).payload != unpack(two).payload
+    assert (codec.tight, "tight True" in tight.title) == (False, True)
+    assert tight.parameters == {**codec.parameters, "tight": True}
+    with pytest.raises(CodecError, match=r"codec\.tight=maybe"):
+        codecs.create("sa_icm", tight="maybe")
+
+
+def test_shipped_networks_come_within_bytes_of_their_estimate(make_picture):
+    tight, plain = codecs.create("sa_icm"), codecs.create("sa_icm", tight=False)
+    assert tight.title == "SA-ICM mid"
+    assert plain.title != tight.title
+    for size in ((320, 448), (64, 64)):
+        picture = make_picture(*size)
+        estimate, length = tight.estimated_bits(picture) / 8, payload_size(tight.encode(picture))
+        assert (
+            estimate < length < 1.003 * estimate + 12
+        )  # a string ends with 8 bytes, which say a little, and has 4 to a word
+        assert length < payload_size(plain.encode(picture))
+
+
+@pytest.mark.parametrize("form", ["codec", "tight"])
+def test_hostile_strings_are_an_error_and_nothing_worse(form, checkpoint, picture, rng, request):
+    codec = request.getfixturevalue(form)
     bitstream = codec.encode(picture)
     container = unpack(bitstream)
     payload = container.payload
-    y_bytes = container.parameters["y_bytes"]
+    y_bytes = container.parameters.get("y_bytes")
     flipped = bytearray(payload)
     flipped[len(payload) // 3] ^= 0x10
     hostile = [b"", payload[: len(payload) // 2], b"\xff" * len(payload), b"\0" * len(payload), bytes(flipped)]
     hostile += [rng.integers(0, 256, rng.integers(1, len(payload)), dtype=np.uint8).tobytes() for _ in range(8)]
     for strings in hostile:
-        parameters = {**container.parameters, "y_bytes": min(y_bytes, len(strings))}
+        parameters = {**container.parameters}
+        if form == "codec":
+            parameters["y_bytes"] = min(y_bytes, len(strings))
         with pytest.raises(BitstreamError, match="payload is damaged"):
             codec.decode(damaged(bitstream, payload=strings, parameters=parameters))
 
@@ -231,8 +266,10 @@ def test_a_decoder_in_another_state_is_noticed(codec, make_picture, monkeypatch)
         codec.decode(bitstream)
 
 
-def test_portable_streams_decode_whatever_the_decoder_is_set_to(codec, checkpoint, make_picture, psnr):
-    portable = codecs.create(codec.name, checkpoint=checkpoint, portable=True)
+@pytest.mark.parametrize("form", ["codec", "tight"])
+def test_portable_streams_decode_whatever_the_decoder_is_set_to(form, checkpoint, make_picture, psnr, request):
+    codec = request.getfixturevalue(form)
+    portable = codecs.create(codec.name, checkpoint=checkpoint, portable=True, tight=codec.tight)
     picture = make_picture(130, 90)
     bitstream = portable.encode(picture)
     decoded = codec.decode(bitstream)
@@ -263,7 +300,9 @@ def test_damage_to_a_portable_stream_is_noticed(checkpoint, picture):
 
 def test_headers_that_make_no_sense_are_refused(codec, picture):
     bitstream = codec.encode(picture)
-    bad = [{}, {"y_bytes": 3}] + [{"y_bytes": value, "symbols": 0} for value in (-1, 10**9, "2", True, 2.5)]
+    bad = [{}, {"y_bytes": 3}, {"symbols": 0.5}] + [
+        {"y_bytes": value, "symbols": 0} for value in (-1, 10**9, "2", True, 2.5)
+    ]
     for parameters in bad:
         with pytest.raises(BitstreamError, match="header makes no sense"):
             codec.decode(damaged(bitstream, parameters=parameters))
