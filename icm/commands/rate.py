@@ -30,6 +30,7 @@ keys (all are key=value, defaults in conf/rate.yaml and conf/masks/):
   limit=100                   only the first pictures, by name
   shard=0/4                   the first of four parts, for several GPUs or machines that share cache=; once all parts
                               are done, the same command without shard= makes the table of all and codes nothing
+  tight=true                  one string for a picture, as shipped networks code; default: CompressAI's strings
   device=cpu                  cpu or cuda
   cache=DIR                   where finished pictures are kept; default: $ICM_CACHE, else ~/.cache/icm
   out=DIR                     where results go; default: outputs/rate/TIME
@@ -107,7 +108,7 @@ def measure(checkpoints: Sequence[str | Path], config: "DictConfig") -> list["Ru
     use_cache_folder(config.cache)
     jobs = []
     for checkpoint in checkpoints:
-        codec = LearnedCodec("learned", checkpoint, config.device)
+        codec = LearnedCodec("learned", checkpoint, config.device, tight=config.tight)
         jobs.append(Job(codec, source, [RateTask(codec, masks, split)], config.seed))
         preflight(jobs[-1].parts)
     runs = [job.run(Cache(cache_folder()), out / str(number)) for number, job in enumerate(jobs)]
