@@ -11,6 +11,7 @@ import csv
 import itertools
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -39,21 +40,24 @@ def main() -> int:
     parser.add_argument("--crop", type=int, help="use the middle of each picture, a square of this side")
     parser.add_argument("--checkpoint", type=Path, help="instead of the shipped SA-ICM networks")
     parser.add_argument("--compiled", action="store_true", help="also decode with torch.compile, which takes minutes")
-    parser.add_argument("--attention", action="store_true", help="also decode with each kernel of a network's attention")
+    parser.add_argument(
+        "--attention", action="store_true", help="also decode with each kernel of a network's attention"
+    )
     parser.add_argument("--torch", type=Path, nargs="*", default=[], help="folders that hold another torch release")
+    parser.add_argument("--keep", type=Path, help="keep the streams there, so that `decode` can run on another machine")
     parser.add_argument("--csv", type=Path, help="write the table there too")
     arguments = parser.parse_args()
     paths = [path for folder in arguments.folders for path in list_images(folder)]
     pictures = [_middle(read_image(path), arguments.crop) for path in paths[: arguments.count]]
     rows: list[dict[str, str | int]] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with nullcontext(arguments.keep) if arguments.keep else tempfile.TemporaryDirectory() as folder:
         sizes = {
             kind: _encode(pictures, arguments.checkpoint, kind, Path(folder, kind)) for kind in ("plain", "portable")
         }
         print(f"{len(pictures)} pictures; bytes: {sizes['plain']} plain, {sizes['portable']} portable")
         print(f"| {' | '.join(_COLUMNS + _COUNTS)} |\n|{'---|' * len(_COLUMNS + _COUNTS)}")
         for settings, environment in _settings(arguments):
-            task = {"folder": folder, "checkpoint": str(arguments.checkpoint or ""), **settings}
+            task = {"folder": str(folder), "checkpoint": str(arguments.checkpoint or ""), **settings}
             for row in _decoded(task, environment):
                 rows.append(row)
                 print(f"| {' | '.join(str(row[name]) for name in _COLUMNS + _COUNTS)} |", flush=True)
@@ -91,7 +95,7 @@ def _write(rows: list[dict[str, str | int]], path: Path) -> None:
 
 
 def _encode(pictures: list[Pixels], checkpoint: Path | None, kind: str, folder: Path) -> int:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     total = 0
     known: dict = {}
     for number, picture in enumerate(tqdm(pictures, desc=f"coding, {kind}", file=sys.stderr, mininterval=10)):
@@ -127,7 +131,11 @@ def _decoded(task: dict, environment: dict[str, str]) -> Iterator[dict[str, str 
 
 
 def decode() -> None:
-    """In a process of its own: decode all streams under the settings of ``sys.argv[1]``, and print a row for each."""
+    """In a process of its own: decode all streams under the settings of ``sys.argv[1]``, and print a row for each.
+
+    Also on another machine, which has this repository and the folder of ``--keep``:
+    ``python -c "from benchmarks.portability import decode; decode()" '{"folder": "FOLDER", "checkpoint": ""}'``
+    """
     import torch
 
     task = json.loads(sys.argv[1])
@@ -142,7 +150,7 @@ def decode() -> None:
         torch.set_num_threads(threads or 2)
         row = {"torch": torch.__version__.partition("+")[0], "network": "compiled" if task.get("compiled") else "eager"}
         row |= {"oneDNN": "off" if onednn is False else "on", "attention": (kernel or "default").lower()}
-        row |= {"threads": threads or 2, "other": task.get("other", "")}
+        row |= {"threads": threads or 2, "other": task.get("other") or _other_processor()}
         with torch.backends.mkldnn.flags(enabled=onednn is not False), _attention(kernel):
             for kind, codec in known.items():
                 paths = sorted(Path(task["folder"], kind).glob("*.icm"))
@@ -150,6 +158,10 @@ def decode() -> None:
                 row |= {f"{kind} {outcome}": found.count(outcome) for outcome in ("lost", "wrong")}
                 row["streams of each"] = len(found)
         print(json.dumps(row), flush=True)
+
+
+def _other_processor() -> str:
+    return "" if platform.machine() == "x86_64" else platform.machine()
 
 
 def _outcome(codec, path: Path) -> str:
@@ -166,7 +178,7 @@ def _outcome(codec, path: Path) -> str:
 def _attention(kernel: str | None) -> AbstractContextManager:
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    return sdpa_kernel(SDPBackend[kernel]) if kernel else nullcontext()
+    return sdpa_kernel(getattr(SDPBackend, kernel)) if kernel else nullcontext()
 
 
 def _disturb_scales(noise: float) -> None:
@@ -191,7 +203,7 @@ def _compile_sequences() -> None:
 
     from models.layers import ChannelsLast, SteadySequential, SubpixelDeconvolution
 
-    # With oneDNN torch 2.11 and 2.12 cannot compile its computed bias (NotImplementedError: View); it is the last layer.
+    # With oneDNN torch 2.11 and 2.12 cannot compile its computed bias (View). It is the last layer.
     SubpixelDeconvolution.forward = torch.compiler.disable(SubpixelDeconvolution.forward)  # type: ignore[method-assign]
     eager = nn.Sequential.forward
     compiled: dict[int, tuple] = {}
@@ -203,7 +215,7 @@ def _compile_sequences() -> None:
             compiled[id(self)] = self, torch.compile(partial(_through, list(self)))
         return compiled[id(self)][1](x)
 
-    nn.Sequential.forward = forward  # type: ignore[method-assign]
+    nn.Sequential.forward = forward
 
 
 def _through(layers: list, x):

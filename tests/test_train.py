@@ -357,7 +357,8 @@ def test_a_folder_that_cannot_be_made_is_one_line_before_anything_else(arguments
     done = run(tmp_path, *arguments)
     assert done.returncode == 1
     assert re.fullmatch(
-        r"train\.py: .*/file/run: no results can be written there \(Not a directory\); name another folder\n", done.stderr
+        r"train\.py: .*/file/run: no results can be written there \(Not a directory\); name another folder\n",
+        done.stderr,
     )
     assert os.listdir(tmp_path) == ["file"]
 
