@@ -40,9 +40,7 @@ def main() -> int:
     parser.add_argument("--crop", type=int, help="use the middle of each picture, a square of this side")
     parser.add_argument("--checkpoint", type=Path, help="instead of the shipped SA-ICM networks")
     parser.add_argument("--compiled", action="store_true", help="also decode with torch.compile, which takes minutes")
-    parser.add_argument(
-        "--attention", action="store_true", help="also decode with each kernel of a network's attention"
-    )
+    parser.add_argument("--attention", action="store_true", help="also decode with attention step by step")
     parser.add_argument("--torch", type=Path, nargs="*", default=[], help="folders that hold another torch release")
     parser.add_argument("--keep", type=Path, help="keep the streams there, so that `decode` can run on another machine")
     parser.add_argument("--csv", type=Path, help="write the table there too")
@@ -75,7 +73,7 @@ def _middle(picture: Pixels, side: int | None) -> Pixels:
 
 def _settings(arguments: argparse.Namespace) -> Iterator[tuple[dict, dict[str, str]]]:
     """What each decoding process is to do (see `decode`), and its environment."""
-    kernels = ("", "MATH", "FLASH_ATTENTION") if arguments.attention else ("",)
+    kernels = ("", "MATH") if arguments.attention else ("",)
     for release in (None, *arguments.torch):
         environment = {"PYTHONPATH": f"{release}:{_ROOT}"} if release else {}
         for compiled in (False, True)[: 1 + arguments.compiled]:
