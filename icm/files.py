@@ -1,8 +1,10 @@
 """Files written whole or not at all, and their hashes."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
+import re
 import tempfile
 import time
 from pathlib import Path
@@ -14,8 +16,8 @@ _UMASK = os.umask(0)
 os.umask(_UMASK)
 
 _UNFINISHED = ".tmp"
-# No writer needs as long for one file.
-_ABANDONED_AFTER = 24 * 3600
+_UNFINISHED_NAME = re.compile(rf"\..+\.[a-z0-9_]{{8}}\{_UNFINISHED}", re.DOTALL)
+_DAY = 24 * 3600
 
 
 class WriteError(UserError, OSError):
@@ -46,9 +48,13 @@ def _write(path: Path, content: bytes) -> Path:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.", suffix=_UNFINISHED)
     try:
         with os.fdopen(handle, "wb") as file:
+            # What tells `remove_abandoned` that this writer lives, whatever the clock says.
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX)
             file.write(content)
-        os.chmod(temporary, 0o666 & ~_UMASK)
-        os.replace(temporary, path)
+            file.flush()
+            os.chmod(temporary, 0o666 & ~_UMASK)
+            os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -57,15 +63,33 @@ def _write(path: Path, content: bytes) -> Path:
 
 
 def remove_abandoned(folder: Path | str) -> None:
-    """Delete what writers that were killed have left in a folder and below it: `atomic_write`'s files of yesterday."""
-    past = time.time() - _ABANDONED_AFTER
+    """Delete what writers that were killed have left in a folder and below it: `atomic_write`'s files of yesterday.
+
+    A clock that jumps makes young files look old; one that is being written stays, for its writer holds a lock on it.
+    """
     for root, _, names in os.walk(folder):
         for name in names:
-            if name.startswith(".") and name.endswith(_UNFINISHED):
+            if _UNFINISHED_NAME.fullmatch(name):
                 path = Path(root, name)
                 with contextlib.suppress(OSError):
-                    if path.stat().st_mtime < past:
+                    if a_day_from_now(path) and not _is_locked(path):
                         path.unlink()
+
+
+def a_day_from_now(path: Path) -> bool:
+    """Whether a file's date is at least a day off, in the past, or in the future because a clock was set back."""
+    return abs(time.time() - path.stat().st_mtime) >= _DAY
+
+
+def _is_locked(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # a file system without locks
+            return False
+    return False
 
 
 def file_sha256(path: Path | str) -> str:

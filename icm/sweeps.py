@@ -75,6 +75,15 @@ def refuse_unwritable(directory: Path) -> None:
     remove_abandoned(directory)
 
 
+def stop_unless_writable(directory: Path) -> None:
+    """For a callback of Hydra, which turns every other exception of one into a warning: `refuse_unwritable`, or the end
+    of the command with that line. Hydra's own attempt to make the folder would end in a traceback."""
+    try:
+        refuse_unwritable(directory)
+    except UserError as error:
+        raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from None
+
+
 @contextmanager
 def failures_recorded(directory: Path) -> Iterator[None]:
     """Write an exception of the body into ``error.txt`` of the job's folder, log it and go on; remove an earlier one.

@@ -349,6 +349,20 @@ def test_a_bad_value_is_one_line_that_names_it(override, message, small, tmp_pat
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "arguments", [["hydra.run.dir=file/run"], ["-m", "hydra.sweep.dir=file/run", "objective.lmbda=0.01,0.02"]]
+)
+def test_a_folder_that_cannot_be_made_is_one_line_before_anything_else(arguments, tmp_path):
+    (tmp_path / "file").touch()  # no permission bits: they do not stop root
+    done = run(tmp_path, *arguments)
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"train\.py: .*/file/run: no results can be written there \(Not a directory\); name another folder\n",
+        done.stderr,
+    )
+    assert os.listdir(tmp_path) == ["file"]
+
+
 def test_objective_object_brings_its_masks_and_runs_are_called_by_the_pixels_that_counted(small, tmp_path):
     labels = {
         (): "Hyperprior edge lambda 0.05",
@@ -476,6 +490,29 @@ def test_sigterm_ends_a_training_at_its_step_with_status_143(small, tmp_path, mo
     assert ended.value.code == 143
     assert "goes on from step 4" in capsys.readouterr().out
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 4
+
+
+def test_a_worker_that_is_killed_ends_the_training_in_one_line_and_it_goes_on(small, tmp_path, monkeypatch):
+    """As the kernel kills a process for want of memory."""
+    import datamodules.coco
+
+    read, tries = datamodules.coco.read_image, tmp_path / "tries"
+    tries.touch()
+
+    def killed_at_the_sixth(path):
+        with tries.open("ab") as file:
+            file.write(b".")
+        if tries.stat().st_size == 6:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return read(path)
+
+    monkeypatch.setattr(datamodules.coco, "read_image", killed_at_the_sixth)
+    options = [*small, "data.workers=1", "checkpoints.every_n_steps=1"]
+    with pytest.raises(UserError, match=r"^data\.workers=1: a process that loads pictures was killed \(") as caught:
+        train.train(compose(*options), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert "the same command goes on from the last checkpoint" in str(caught.value)
+    assert train.train(compose(*options), tmp_path / "run").summary["steps"] == 2 * STEPS_AN_EPOCH
 
 
 def test_killed_training_resumes_from_its_last_checkpoint_and_says_so(small, tmp_path, caplog):

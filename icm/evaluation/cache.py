@@ -5,17 +5,15 @@ import functools
 import hashlib
 import json
 import logging
-import time
 from pathlib import Path
 
 import numpy as np
 
 from icm.download import cache_folder
-from icm.files import WriteError, atomic_write, remove_abandoned
+from icm.files import WriteError, a_day_from_now, atomic_write, remove_abandoned
 
 log = logging.getLogger(__name__)
 _TIDIED = ".tidied"  # a file of the cache whose age says when it was last looked through
-_DAY = 24 * 3600.0
 _DIGEST_BYTES = 32
 
 
@@ -47,7 +45,7 @@ class Cache:
         """Once a day, remove what writers that were killed have left: a large cache takes long to look through."""
         mark = self.root / _TIDIED
         with contextlib.suppress(OSError):
-            if self.root.is_dir() and not (mark.exists() and time.time() - mark.stat().st_mtime < _DAY):
+            if self.root.is_dir() and (not mark.exists() or a_day_from_now(mark)):
                 mark.touch()
                 remove_abandoned(self.root)
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from icm.errors import UserError
 from icm.jobs import is_dry_run, missing
-from icm.sweeps import failed_jobs, is_pending, print_failures, refuse_unwritable, set_aside
+from icm.sweeps import failed_jobs, is_pending, print_failures, set_aside, stop_unless_writable
 
 
 class SweepReport(Callback):
@@ -37,13 +37,13 @@ class SweepReport(Callback):
             finish_sweep(*cls.running)
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        _stop_unless_writable(Path(config.hydra.runtime.cwd) / config.hydra.run.dir)
+        stop_unless_writable(Path(config.hydra.runtime.cwd) / config.hydra.run.dir)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         directory = Path(config.hydra.runtime.cwd) / config.hydra.sweep.dir
         if is_dry_run(config):
             return
-        _stop_unless_writable(directory)
+        stop_unless_writable(directory)
         SweepReport.running = directory, config.get("logger")
         set_aside(directory)
 
@@ -96,11 +96,3 @@ def finish_sweep(directory: Path, logger: DictConfig | None = None) -> dict[str,
         print(f"{directory}: no job finished, so there is no table", file=sys.stderr)
     print_failures(directory, without)
     return without
-
-
-def _stop_unless_writable(directory: Path) -> None:
-    # Hydra turns every other exception of a callback into a warning.
-    try:
-        refuse_unwritable(directory)
-    except UserError as error:
-        raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from None

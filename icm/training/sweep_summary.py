@@ -1,4 +1,4 @@
-"""The end of ``python train.py -m ...``: what was trained, and which jobs failed."""
+"""Before a training: can its folder be written? After ``python train.py -m ...``: what was trained, what failed?"""
 
 import json
 import sys
@@ -7,12 +7,21 @@ from pathlib import Path
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from icm.sweeps import failed_jobs, print_failures
+from icm.sweeps import failed_jobs, print_failures, stop_unless_writable
 from icm.wandb_mode import print_where
 
 
 class SweepSummary(Callback):
-    """Hydra callback that lists the checkpoints of a sweep; a failed job makes the command exit with status 1."""
+    """Hydra callback: refuses a folder that cannot be written, and lists the checkpoints of a sweep.
+
+    A failed job makes the command exit with status 1.
+    """
+
+    def on_run_start(self, config: DictConfig, **kwargs) -> None:
+        stop_unless_writable(Path(config.hydra.runtime.cwd) / config.hydra.run.dir)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs) -> None:
+        stop_unless_writable(Path(config.hydra.runtime.cwd) / config.hydra.sweep.dir)
 
     def on_multirun_end(self, config: DictConfig, **kwargs) -> None:
         directory = Path(config.hydra.runtime.cwd) / config.hydra.sweep.dir

@@ -92,8 +92,8 @@ def fit(trainer: "Trainer", module: "LightningModule", data: "LightningDataModul
 
     Raises:
         SystemExit: Status 143: SIGTERM has ended training, and last.ckpt is written.
-        UserError: The data is not there, training diverged, a checkpoint cannot be written, or validation is asked
-            for after more batches than an epoch has.
+        UserError: The data is not there, training diverged, a checkpoint cannot be written, a process that loads
+            pictures was killed, or validation is asked for after more batches than an epoch has.
     """
     from pytorch_lightning.utilities.exceptions import SIGTERMException
 
@@ -112,6 +112,14 @@ def fit(trainer: "Trainer", module: "LightningModule", data: "LightningDataModul
         close_loggers()
         stop.requeue()
         raise
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise UserError(
+            f"data.workers={getattr(data, 'workers', None)}: a process that loads pictures was killed "
+            f"({_one_line(error)}), perhaps for want of memory; the same command goes on from the last checkpoint; try "
+            "fewer data.workers"
+        ) from error
     except SIGTERMException as stop:
         raise SystemExit(128 + signal.SIGTERM) from stop
     finally:

@@ -11,6 +11,7 @@ from icm.faces import weights
 from icm.faces.crops import crop
 from icm.faces.detection import Box
 from icm.faces.embedding import MODELS, DeepFaceEmbedder, Embedder, EmbeddingError
+from icm.faces.recogniser_check import Face, beside, turned, with_other_scaling
 from icm.faces.sources import DemoFaces
 from icm.faces.weights import WeightsError
 
@@ -116,7 +117,8 @@ def test_no_faces_give_no_rows():
 
 
 @pytest.mark.parametrize("name", DIMENSIONS)
-def test_paper_embedder_loads_from_deepfaces_own_format(name, write_random_weights, portraits):
+def test_paper_embedder_loads_from_deepfaces_own_format_and_notices_wrong_inputs(name, write_random_weights, portraits):
+    """Colours, scaling, crop and alignment. With random weights directions hardly move: values do."""
     path = write_random_weights(name)
     embedder = configured(name)[name]
     assert embedder.preflight() == []
@@ -130,6 +132,14 @@ def test_paper_embedder_loads_from_deepfaces_own_format(name, write_random_weigh
     # Random weights are ill-conditioned: float noise of another batch shape reaches 6e-4 (seen with GhostFaceNet).
     assert np.abs(rows[0] - alone).max() < 5e-3 * np.abs(alone).max()
     assert weights.sha256(path)[:12] in embedder.version
+    scene = DemoFaces().images()[0]
+    known = scene.known_faces[0]
+    face = Face(scene.load(), Box(known.x, known.y, known.width, known.height, 1.0))
+    wrong = {"colours": face.crop[..., ::-1], "crop": beside(face), "alignment": turned(face.crop)}
+    found = {what: embedder.embed([image]) for what, image in wrong.items()}
+    found["scaling"] = with_other_scaling(embedder).embed([face.crop])
+    for what, changed in found.items():
+        assert np.abs(changed[0] - alone).max() > 1e-3 * np.abs(alone).max(), what
     path.unlink()  # VGG-Face's is 580 MB
 
 

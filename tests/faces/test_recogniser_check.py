@@ -1,4 +1,4 @@
-"""``python -m icm check weights``, and that each recogniser notices a wrong input."""
+"""``python -m icm check weights``. That each recogniser notices a wrong input, test_embedding.py shows."""
 
 import csv
 
@@ -8,9 +8,8 @@ import pytest
 from icm.__main__ import main
 from icm.commands.check import _faces
 from icm.faces.boxes import Box
-from icm.faces.recogniser_check import Face, beside, check_recogniser, turned, with_other_scaling
+from icm.faces.recogniser_check import Face, check_recogniser
 from icm.images import write_png
-from tests.faces.test_embedding import configured
 
 
 @pytest.fixture(scope="module")
@@ -43,29 +42,6 @@ def test_a_labelled_folder_and_a_recogniser_that_is_asked_for_and_not_here(faces
     assert main(["check", "weights", "sface"]) == 1
     assert main(["check", "weights", "--faces", "somewhere"]) == 1
     assert "--faces and --labels belong together" in capsys.readouterr().err
-
-
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("facenet", "arcface", "ghostfacenet")]
-
-
-@pytest.mark.parametrize("name", ["openface", "sface", *SLOW])
-def test_each_network_of_the_paper_takes_wrong_colours_scaling_crop_and_alignment_for_another_face(
-    name, write_random_weights, faces
-):
-    """Random weights in DeepFace's own format: directions hardly move, values do. VGG-Face's file is 580 MB."""
-    write_random_weights(name)
-    embedder = configured(name)[name]
-    crops = [face.crop for face in faces[:1]]
-    rows = embedder.embed(crops)
-    wrong = {
-        "colours": [image[..., ::-1] for image in crops],
-        "crop": [beside(face) for face in faces[:1]],
-        "alignment": [turned(image) for image in crops],
-    }
-    found = {what: embedder.embed(images) for what, images in wrong.items()}
-    found["scaling"] = with_other_scaling(embedder).embed(crops)
-    for what, changed in found.items():
-        assert np.abs(changed - rows).max() > 1e-4 * np.abs(rows).max(), what
 
 
 def test_a_recogniser_that_sees_no_colour_or_nobody_fails(faces):
