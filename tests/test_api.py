@@ -47,9 +47,12 @@ def test_mistakes_are_clear(images, options, words):
 
 
 def test_importing_icm_is_cheap(tmp_path):
-    code = "import icm, sys; print(sorted({'numpy', 'torch', 'hydra', 'cv2'} & set(sys.modules)), icm.__version__)"
+    code = (
+        "import icm, sys; print(sorted({'numpy', 'torch', 'hydra', 'cv2'} & set(sys.modules)), icm.__version__, "
+        "icm.codecs.create('jpeg').name, icm.faces.__name__)"
+    )
     root = Path(icm.__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(root)}, capture_output=True, text=True
     )
-    assert done.stdout.split() == ["[]", icm.__version__], done.stderr
+    assert done.stdout.split() == ["[]", icm.__version__, "jpeg", "icm.faces"], done.stderr

@@ -73,7 +73,7 @@ class LearnedCodec:
             ``control``, the same network trained without edges.
         rate: Of the shipped networks: ``low``, ``mid`` or ``high``.
         portable: Whether streams are to decode on any machine; see `models.portable` for the promise.
-        tight: Whether a picture is one string, 0.3 to 0.7 % shorter than CompressAI's strings of the same symbols
+        tight: Whether a picture is one string, 0.3 to 0.9 % shorter than CompressAI's strings of the same symbols
             (`models.entropy.join`). False: CompressAI's very bytes. None: true for shipped networks alone, so that
             other checkpoints cost what the code that published them makes of them.
         tile: Side of the tiles that a large picture is transformed in, a multiple of 128; memory is then that of a tile
