@@ -340,6 +340,8 @@ def test_dry_run_finds_a_gradient_for_every_parameter(network, small, tmp_path):
         ("trainer.gradient_clip_algorithm=sum", r"trainer: .*sum"),
         ("objective.distortion=ms_ssim", r"data.crop=64: objective.distortion=ms_ssim takes 161 pixels or more"),
         ("objective.warmup=-5", r"objective.warmup=-5: must be"),
+        ("+objective.identity_weight=-1", r"objective.identity_weight=-1: must be a number, 0 or above"),
+        ("objective=private", r"objective.identity_weight=0.2: needs data that knows faces; use data=scenes"),
         ("validation.bitstreams=true", r"validation.bitstreams=True: use a number of pictures"),
     ],
 )
@@ -618,11 +620,11 @@ def test_wandb_stays_offline_keeps_its_files_in_the_run_folder_and_its_id(
     assert begun.git.commit == json.loads((folder / "run.json").read_text())["git_commit"].removesuffix("-dirty")
     assert any(record.HasField("stats") for record in records)  # of the machine
     logged = {".".join(item.nested_key) for record in records for item in record.history.item}
-    # Everything that metrics.csv has, and nothing that it has not; this data knows no faces.
+    # Everything that metrics.csv has, and nothing that it has not; here nobody knows faces.
     columns = (folder / "metrics.csv").read_text().splitlines()[0].split(",")
     assert {name for name in logged if "/" in name and not name.startswith("trainer/")} == {*columns[3:]} - {
-        "train/gate_in_faces"
-    }
+        "train/gate_in_faces", "train/matcher_loss", "train/matcher_rank1",
+    }  # fmt: skip
     best, last = (record.artifact for record in records if record.HasField("artifact"))
     for artifact, path in ((best, folder / "best.ckpt"), (last, folder / "last.ckpt")):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
