@@ -1,6 +1,9 @@
-"""Launchers of sweeps in other processes: ``hydra/launcher=joblib``, ``submitit_local`` and ``submitit_slurm``.
+"""Launchers of sweeps: ``hydra/launcher=basic``, ``joblib``, ``submitit_local`` and ``submitit_slurm``.
 
-Their options are those of hydra-joblib-launcher and hydra-submitit-launcher (conf/hydra/launcher). They lose no job:
+Each ends a sweep whose folder takes no files any more with the report of what there is, and one line.
+
+Those that run jobs in other processes have the options of hydra-joblib-launcher and hydra-submitit-launcher
+(conf/hydra/launcher), and lose no job:
 
 - a job that finished under an earlier command in the same sweep folder, or is still in the queue from one, is not
   started again, and a job that repeats another is not started at all; what a job is, says a callback's ``plan``;
@@ -11,6 +14,7 @@ Their options are those of hydra-joblib-launcher and hydra-submitit-launcher (co
 Hydra looks for launchers in the package hydra_plugins alone, and imports it when a command starts.
 """
 
+import contextlib
 import logging
 import os
 import signal
@@ -21,6 +25,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, run_job, setup_globals
@@ -30,7 +36,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from icm.files import atomic_write
 from icm.jobs import PROCESS, SLURM, Started, alive, read_jobs, why_gone, write_jobs
-from icm.sweeps import ERROR_FILE, LOST, put_back
+from icm.sweeps import ERROR_FILE, LOST, SweepStop, put_back
 from icm.threads import cores
 
 log = logging.getLogger(__name__)
@@ -54,8 +60,38 @@ class JobFailedError(Exception):
     """Ends the process of a failed job with a non-zero status; the job has said why."""
 
 
+@contextlib.contextmanager
+def _stopping(context: HydraContext, config: DictConfig) -> Iterator[None]:
+    """End a sweep for which no file or folder can be written any more: Hydra would end it in a traceback."""
+    try:
+        yield
+    except (OSError, SweepStop) as error:
+        where = str(error)
+        if isinstance(error, OSError) and error.filename:
+            where = f"{error.filename}: {error.strerror}"
+        with contextlib.suppress(SystemExit):
+            context.callbacks.on_multirun_end(config=config, config_name=None)
+        raise SystemExit(
+            f"{Path(sys.argv[0]).name}: {where}: no further job is started; once files can be written again, the same "
+            f"command with hydra.sweep.dir={Path(config.hydra.sweep.dir).absolute()} goes on"
+        ) from error
+
+
+class Basic(BasicLauncher):  # type: ignore[misc]
+    """``hydra/launcher=basic``, the default: one job after the other, in this process."""
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        with _stopping(self.hydra_context, self.config):
+            return super().launch(job_overrides, initial_job_idx)
+
+
+# In place of Hydra's own: a file of conf/ would be checked against that.
+_BASIC = {"_target_": f"{Basic.__module__}.{Basic.__qualname__}"}
+ConfigStore.instance().store(group="hydra/launcher", name="basic", node=_BASIC, provider="icm")
+
+
 class _Elsewhere(Launcher):  # type: ignore[misc]
-    """What the launchers here share: which jobs of a sweep have to run, and how one of them runs in its process."""
+    """What the other launchers share: which jobs of a sweep have to run, and how one of them runs in its process."""
 
     def __init__(self, **options: Any):
         self.options = {
@@ -79,7 +115,8 @@ class _Elsewhere(Launcher):  # type: ignore[misc]
         already = [f"{len(finished)} measured already"] * bool(finished)
         already += [f"{len(repeated)} repeat another"] * bool(repeated)
         log.info("%d jobs to run%s", len(jobs), f" ({', '.join(already)})" if already else "")
-        self.start(jobs, finished, initial_job_idx)
+        with _stopping(self.context, self.config):
+            self.start(jobs, finished, initial_job_idx)
         # What became of each job is in its folder.
         return [JobReturn(overrides=list(typed), status=JobStatus.COMPLETED) for typed in job_overrides]
 
@@ -195,7 +232,7 @@ class _Submitit(_Elsewhere):
         board = _Board(self, jobs, finished, first, self.engine)
         try:
             self._follow(board, [job for job in jobs if board.jobs[job.folder.name].id is None])
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, OSError):
             self.interrupted(board.open)
             raise
 
@@ -204,7 +241,7 @@ class _Submitit(_Elsewhere):
         return None
 
     def interrupted(self, jobs: Sequence[Started]) -> None:
-        """What Ctrl-C does to jobs that are not over."""
+        """What Ctrl-C, or a disk that takes no word of them, does to jobs that are not over."""
 
     def checkpoint(self, *arguments: Any) -> Any:
         """What submitit puts back into the queue when SLURM preempts a job or its time ends: the same job."""

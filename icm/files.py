@@ -7,6 +7,7 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from icm.errors import UserError
@@ -18,10 +19,23 @@ os.umask(_UMASK)
 _UNFINISHED = ".tmp"
 _UNFINISHED_NAME = re.compile(rf"\..+\.[a-z0-9_]{{8}}\{_UNFINISHED}", re.DOTALL)
 _DAY = 24 * 3600
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class WriteError(UserError, OSError):
     """A file that cannot be written: a full disk, a read-only folder, a path that is no folder."""
+
+
+@contextlib.contextmanager
+def unwritable(path: Path | str) -> Iterator[None]:
+    """Let an OSError of the body, which writes to ``path``, be a `WriteError`: one line with the remedy."""
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WriteError(f"{path}: cannot be written ({reason}); free some space or name another folder") from error
 
 
 def atomic_write(path: Path | str, data: bytes | str) -> Path:
@@ -36,11 +50,8 @@ def atomic_write(path: Path | str, data: bytes | str) -> Path:
         WriteError: It cannot be written; nothing is left behind.
     """
     path = Path(path)
-    try:
+    with unwritable(path):
         return _write(path, data.encode("utf-8") if isinstance(data, str) else data)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise WriteError(f"{path}: cannot be written ({reason}); free some space or name another folder") from error
 
 
 def _write(path: Path, content: bytes) -> Path:
@@ -102,5 +113,9 @@ def file_sha256(path: Path | str) -> str:
 
 
 def printable(text: object) -> str:
-    """A path, or a message that holds one, as text that every file and screen takes: odd bytes as ``\\xe9``."""
-    return os.fsencode(str(text)).decode("utf-8", "backslashreplace")
+    r"""A path, or a message that holds one, as text that every file and screen takes.
+
+    Odd bytes are written as ``\xe9``, control characters, which a terminal would obey, as ``\x1b``.
+    """
+    sound = os.fsencode(str(text)).decode("utf-8", "backslashreplace")
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", sound)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from icm.errors import UserError, is_interruption
-from icm.files import WriteError, atomic_write, remove_abandoned
+from icm.files import WriteError, atomic_write, remove_abandoned, unwritable
 
 log = logging.getLogger(__name__)
 ERROR_FILE = "error.txt"
@@ -17,6 +17,10 @@ LOST = "lost: "  # begins the reason of a job that was killed, not of one that f
 FINISHED = "finished.json"  # the last file of a job, which says what it was
 EARLIER = "earlier.json"  # what summary.json of an earlier command is called until its job is taken up
 _ROOM = 1 << 16  # bytes that a folder must have room for before a job starts
+
+
+class SweepStop(SystemExit):
+    """The folder of a sweep takes nothing any more, not even why a job failed: no other job is worth starting."""
 
 
 def job_folders(sweep: Path, holding: str) -> list[Path]:
@@ -51,13 +55,15 @@ def forget_jobs(sweep: Path) -> None:
 def put_back(folder: Path) -> None:
     """Make the finished run of a job's folder one of this sweep again."""
     if (folder / EARLIER).is_file():
-        (folder / EARLIER).replace(folder / "summary.json")
+        with unwritable(folder):
+            (folder / EARLIER).replace(folder / "summary.json")
 
 
 def forget(folder: Path) -> None:
     """Remove what says that a job has finished in its folder."""
-    for name in (FINISHED, "summary.json", EARLIER):
-        (folder / name).unlink(missing_ok=True)
+    with unwritable(folder):
+        for name in (FINISHED, "summary.json", EARLIER):
+            (folder / name).unlink(missing_ok=True)
 
 
 def refuse_unwritable(directory: Path) -> None:
@@ -89,10 +95,14 @@ def failures_recorded(directory: Path) -> Iterator[None]:
     """Write an exception of the body into ``error.txt`` of the job's folder, log it and go on; remove an earlier one.
 
     A traceback is logged unless it is a `UserError`; a reason that another job of the sweep has told is not repeated.
+
+    Raises:
+        SweepStop: The folder does not take the reason.
     """
     path = directory / ERROR_FILE
-    path.unlink(missing_ok=True)
     try:
+        with unwritable(path):
+            path.unlink(missing_ok=True)
         yield
     except Exception as error:
         if is_interruption(error):
@@ -108,9 +118,8 @@ def failures_recorded(directory: Path) -> Iterator[None]:
         try:
             atomic_write(path, reason + "\n")
         except WriteError as unwritten:
-            raise SystemExit(
-                f"job {directory.name} failed ({reason}), and its folder takes no word of it"
-            ) from unwritten
+            what = f"job {directory.name} failed ({reason}), and its folder takes no word of it"
+            raise SweepStop(what) from unwritten
 
 
 def failed_jobs(sweep: Path) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Checkpoint files of a training run: written whole or not at all, often enough, the best one kept."""
 
+import contextlib
 import math
 import os
 from collections import deque
@@ -57,7 +58,8 @@ def _write(checkpoint: dict[str, Any], path: Path) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # torch raises RuntimeError where the disk is full
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that has become read-only
+            temporary.unlink()
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: not written ({reason}); what was there before stays; make room and resume") from error
 

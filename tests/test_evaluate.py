@@ -303,25 +303,6 @@ def test_a_killed_job_leaves_no_half_file_and_goes_on(faces_folder, tmp_path):
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["images"] == 2
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """The function ``small_disk(kilobytes)``: a folder on a disk of that size."""
-    mounted = []
-
-    def mount(kilobytes):
-        folder = tmp_path / f"disk{len(mounted)}"
-        folder.mkdir()
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "icm-test", folder], check=False)
-        if done.returncode:
-            pytest.skip("this machine lets nobody mount a small disk")
-        mounted.append(folder)
-        return folder
-
-    yield mount
-    for folder in mounted:
-        subprocess.run(["umount", folder], check=False)
-
-
 def test_a_full_disk_under_the_results_is_one_line_and_no_finished_run(faces_folder, cache, small_disk, tmp_path):
     disk = small_disk(100)
     done = run("codec=jpeg", "faces=folder", f"faces.path={faces_folder}", f"hydra.run.dir={disk}/run",

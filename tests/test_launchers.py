@@ -15,14 +15,18 @@ from icm.sweeps import LOST
 pytest.importorskip("submitit", reason="submitit is not installed; run: make setup")
 ROOT = Path(__file__).resolve().parents[1]
 APP = """
-import json, os, signal, sys, time
+import contextlib, json, os, signal, sys, time
 from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from icm.files import atomic_write
+from icm.sweeps import failures_recorded
 
 class Plan:
     def plan(self, config, folder):
         return str(config.x), (folder / "finished.json").is_file()
+    def on_multirun_end(self, **arguments):
+        print("REPORT")
     def __getattr__(self, name):
         return lambda **arguments: None
 
@@ -37,6 +41,17 @@ def main(cfg):
         os.kill(os.getpid(), signal.SIGKILL)
     if cfg.x == "raises":
         raise ValueError("no such picture")
+    if cfg.x == "full":
+        with contextlib.suppress(OSError), open(folder / "fill", "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        with failures_recorded(folder):
+            atomic_write(folder / "finished.json", "{}")
+        return
+    if cfg.x == "read-only":
+        (folder / "finished.json").touch()
+        os.system(f"mount -o remount,ro {folder.parent.parent}")
+        return
     if cfg.x == "fails":
         (folder / "error.txt").write_text("no weights")
         return
@@ -48,6 +63,7 @@ if __name__ == "__main__":
     main()
 """
 CONFIG = """
+defaults: [_self_, {override hydra/job_logging: stdout}]
 x: a
 until: null    # a job goes on when this file is there
 hydra:
@@ -178,3 +194,23 @@ def test_a_sweep_on_slurm_survives_scancel_requeue_and_the_death_of_its_command(
     assert app.times()[:2] == [2, 2]
     shown = subprocess.run(["scontrol", "show", "job", "-o", f"{array}_2"], capture_output=True, text=True).stdout
     assert "JobState=FAILED" in shown
+
+
+@pytest.mark.parametrize(
+    ("launcher", "fault"),
+    [("basic", "full"), ("basic", "read-only"), ("joblib", "read-only"), ("submitit_local", "full")],
+)
+def test_a_sweep_whose_disk_takes_nothing_more_ends_in_a_report_and_one_line_and_goes_on(
+    app, launcher, fault, small_disk
+):
+    disk = small_disk(256)
+    options = [*["hydra.launcher.n_jobs=1"] * (launcher == "joblib"), f"hydra.sweep.dir={disk}/sweep"]
+    output = app.run(launcher, *options, f"x=a,{fault},b,c", status=1)
+    assert "Traceback" not in output
+    assert output.count("REPORT") == 1
+    assert ("No space left on device" if fault == "full" else "Read-only file system") in output.splitlines()[-1]
+    assert output.splitlines()[-1].endswith(f"the same command with hydra.sweep.dir={disk}/sweep goes on")
+    subprocess.run(["mount", "-o", "remount,rw,size=8m", disk], check=True)
+    app.run(launcher, *options, "x=a,d,b,c")
+    for number in range(4):
+        assert (disk / "sweep" / str(number) / "finished.json").is_file()

@@ -6,6 +6,7 @@ import subprocess
 from functools import lru_cache
 
 from icm.codecs.base import CodecError
+from icm.files import printable
 from icm.preflight import Problem
 
 _PATIENCE = 120.0
@@ -93,7 +94,7 @@ def run(
         raise ToolError(f"{command[0]}: cannot be run ({error.strerror})") from error
     if process.returncode:
         lines = (errors or output[-4000:]).decode("utf-8", "replace").split("\n")
-        last = " | ".join(line.strip() for line in lines if line.strip())[-600:]
+        last = " | ".join(printable(line.strip()) for line in lines if line.strip())[-600:]
         raise ToolError(f"{command[0]}: exit status {process.returncode}: {last}")
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
 

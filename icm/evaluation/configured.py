@@ -16,7 +16,7 @@ from icm.evaluation.finished import all_parts, find_earlier, is_finished, mark, 
 from icm.evaluation.job import Job, NothingToMeasureError
 from icm.evaluation.results import Run, load_run, load_runs
 from icm.faces.sources import Shard
-from icm.files import atomic_write
+from icm.files import atomic_write, unwritable
 from icm.parts import preflight
 from icm.shards import parse_shard
 from icm.sweeps import forget, put_back
@@ -110,7 +110,9 @@ def _work_on_part(job: Job, directory: Path, cache: Cache) -> None:
         raise UserError(f"shard: codec={job.codec.name} needs all pictures at once; leave shard= out")
     for abandoned in directory.glob(".shard-*"):
         shutil.rmtree(abandoned, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=".shard-", dir=directory) as folder:
+    with unwritable(directory):
+        scratch = tempfile.TemporaryDirectory(prefix=".shard-", dir=directory, ignore_cleanup_errors=True)
+    with scratch as folder:
         try:
             job.run(cache, Path(folder))
         except NothingToMeasureError as error:

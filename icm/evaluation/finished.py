@@ -1,12 +1,14 @@
-"""finished.json of a job's folder: which job has finished there, and under which pictures.
+"""finished.json of a job's folder: which job has finished there, under which pictures, and what files it left.
 
-A later command takes up the job only if it is the very same one (`icm.evaluation.job.Job.cell`) and no picture was
-added, removed or changed since. One in another folder takes a copy of what it left, if the code is the same too.
+A later command takes up the job only if it is the very same one (`icm.evaluation.job.Job.cell`), no picture was added,
+removed or changed since, and its files are those it wrote, by their SHA-256. One in another folder takes a copy of what
+it left, if the code is the same too.
 """
 
 import json
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from icm import provenance
 from icm.errors import UserError
@@ -18,7 +20,7 @@ from icm.files import atomic_write, file_sha256
 from icm.jobs import FILE as JOBS
 from icm.sweeps import EARLIER, FINISHED
 
-Mark = dict[str, str | None]
+Mark = dict[str, Any]
 # JSON and CSV files of a job's folder that the job itself did not write.
 _OF_OTHERS = (FINISHED, EARLIER, JOBS, "table.csv", "bd.csv")
 
@@ -35,26 +37,28 @@ def mark(job: Job) -> Mark:
 
 
 def write_mark(directory: Path, found: Mark) -> None:
-    """Say that a job has finished in a folder; the last thing that it does."""
-    atomic_write(directory / FINISHED, json.dumps(found) + "\n")
+    """Say that a job has finished in a folder, and what files it left there; the last thing that it does."""
+    paths = [path for pattern in ("*.json", "*.csv", "crops/*/*") for path in directory.glob(pattern)]
+    files = {path.relative_to(directory).as_posix(): file_sha256(path) for path in paths if path.name not in _OF_OTHERS}
+    atomic_write(directory / FINISHED, json.dumps({**found, "files": files}) + "\n")
 
 
 def is_finished(job: Job, directory: Path) -> bool:
-    """Whether a folder holds this very job finished, and its pictures are as they were.
+    """Whether a folder holds this very job finished, and its pictures and result files are as they were.
 
     One part of the pictures has not finished where all parts are there, but nobody made the run of all of them.
     """
     found = _read(directory)
-    if not found or found != mark(job):
+    if not found or {**found, **mark(job)} != found or not _is_intact(directory, found, _summary(directory)):
         return False
     if isinstance(job.source, Shard):
         return not all_parts(directory.parent, found) or any(
-            _same(_read(path.parent), found)
+            _same(entry := _read(path.parent), found) and _is_intact(path.parent, entry, path.name)
             for name in ("summary.json", EARLIER)
             for path in directory.parent.glob(f"*/{name}")
         )
     try:
-        load_run(directory, "summary.json" if (directory / "summary.json").is_file() else EARLIER)
+        load_run(directory, _summary(directory))
     except ResultsError:
         return False
     return True
@@ -72,10 +76,8 @@ def run_key(job: Job) -> str | None:
 
 
 def remember(key: str, directory: Path, cache: Cache) -> None:
-    """Note in the cache what files a job has just left in a folder, so that `find_earlier` finds them."""
-    paths = [path for pattern in ("*.json", "*.csv", "crops/*/*") for path in directory.glob(pattern)]
-    files = {path.relative_to(directory).as_posix(): file_sha256(path) for path in paths if path.name not in _OF_OTHERS}
-    entry = {"directory": str(directory.resolve()), "files": files}
+    """Note in the cache what files a job has left in a folder (`write_mark`), so that `find_earlier` finds them."""
+    entry = {"directory": str(directory.resolve()), "files": _read(directory)["files"]}
     cache.put("run", key, json.dumps(entry).encode())
 
 
@@ -89,14 +91,7 @@ def find_earlier(key: str, cache: Cache) -> tuple[Path, list[str]] | None:
         return None
     entry = json.loads(stored)
     directory = Path(entry["directory"])
-    for name, digest in entry["files"].items():
-        path = directory / name
-        # Whoever writes to the cache names files inside the folder, and nothing else.
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or not path.is_file():
-            return None
-        if file_sha256(path) != digest:
-            return None
-    return directory, list(entry["files"])
+    return (directory, list(entry["files"])) if _is_intact(directory, entry) else None
 
 
 def reuse(source: Path, names: Sequence[str], directory: Path) -> Run:
@@ -116,6 +111,26 @@ def all_parts(sweep: Path, one: Mark) -> bool:
 
 def _same(found: Mark, other: Mark) -> bool:
     return (found.get("cell"), found.get("pictures")) == (other["cell"], other["pictures"])
+
+
+def _summary(directory: Path) -> str:
+    """What summary.json is called at the moment."""
+    return "summary.json" if (directory / "summary.json").is_file() else EARLIER
+
+
+def _is_intact(directory: Path, entry: Mark, summary: str = "summary.json") -> bool:
+    """Whether every file that a job left in a folder is as it was; earlier versions did not say which there were."""
+    files = entry.get("files")
+    if not isinstance(files, dict):
+        return False
+    for name, digest in files.items():
+        # Whoever writes to the cache names files inside the folder, and nothing else.
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            return False
+        path = directory / (summary if name == "summary.json" else name)
+        if not path.is_file() or file_sha256(path) != digest:
+            return False
+    return True
 
 
 def _read(directory: Path) -> Mark:

@@ -34,7 +34,7 @@ class SweepReport(Callback):
     def end_early(cls) -> None:
         """Report the jobs that have finished of a sweep that was interrupted."""
         if cls.running:
-            finish_sweep(*cls.running)
+            _report(*cls.running)
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         stop_unless_writable(Path(config.hydra.runtime.cwd) / config.hydra.run.dir)
@@ -55,14 +55,8 @@ class SweepReport(Callback):
                 shutil.rmtree(directory)
             return
         SweepReport.running = None
-        try:
-            failed = finish_sweep(directory, config.get("logger"))
-        except Exception as error:
-            if not isinstance(error, UserError):
-                traceback.print_exc()
-            print(f"{directory}: no report: {error}", file=sys.stderr)
-            raise SystemExit(1) from error
-        if not all(is_pending(reason) for reason in failed.values()):
+        failed = _report(directory, config.get("logger"))
+        if failed is None or not all(is_pending(reason) for reason in failed.values()):
             raise SystemExit(1)
 
     def plan(self, config: DictConfig, folder: Path) -> tuple[str, bool]:
@@ -73,6 +67,17 @@ class SweepReport(Callback):
             return plan(config, folder)
         except UserError:
             return "", False  # the job will say so
+
+
+def _report(directory: Path, logger: DictConfig | None) -> dict[str, str] | None:
+    """`finish_sweep`; None where that fails, which is said."""
+    try:
+        return finish_sweep(directory, logger)
+    except Exception as error:
+        if not isinstance(error, UserError | OSError):
+            traceback.print_exc()
+        print(f"{directory}: no report: {error}", file=sys.stderr)
+        return None
 
 
 def finish_sweep(directory: Path, logger: DictConfig | None = None) -> dict[str, str]:

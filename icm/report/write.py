@@ -13,7 +13,7 @@ def report_run(run: Run, directory: Path) -> None:
 
 
 def write_reports(runs: Sequence[Run], directory: Path, missing: Mapping[str, str] | None = None) -> list[Path]:
-    """Write the tables and report.html into ``directory``, print the table, name each skipped image once.
+    """Print the table, name each skipped image once, write the tables and report.html into ``directory``.
 
     bd.csv is among them where two codecs can be compared over their curves. ``missing``: the jobs of a sweep without a
     result, and why (`icm.jobs.missing`); the page lists them.
@@ -23,11 +23,11 @@ def write_reports(runs: Sequence[Run], directory: Path, missing: Mapping[str, st
     from icm.report.points import collect_points
     from icm.report.tables import print_table, write_table
 
-    differences = bd_entries(collect_points(runs))
-    written = [*write_table(runs, directory), *([write_bd(differences, directory)] if differences else [])]
-    written.append(write_report(runs, directory / "report.html", missing=missing, differences=differences))
     print_table(runs)
     skipped = dict.fromkeys((entry["image"], entry["reason"]) for run in runs for entry in run.summary["skipped"])
     for image, reason in skipped:
         print(f"skipped {image}: {reason}")
+    differences = bd_entries(collect_points(runs))
+    written = [*write_table(runs, directory), *([write_bd(differences, directory)] if differences else [])]
+    written.append(write_report(runs, directory / "report.html", missing=missing, differences=differences))
     return written

@@ -18,7 +18,7 @@ import yaml
 
 from icm import provenance
 from icm.errors import UserError
-from icm.files import atomic_write, remove_abandoned
+from icm.files import atomic_write, remove_abandoned, unwritable
 
 POLICIES = ("resume", "continue", "overwrite")
 # They do not shape the result: changing them never makes another run.
@@ -93,18 +93,22 @@ class RunFolder:
             config: The resolved configuration.
             resuming: Whether the run that is there goes on.
             init_from: What a new run took over from a file of weights, kept in run.json.
+
+        Raises:
+            WriteError: The folder takes no files.
         """
-        if not resuming:
-            for name in _OURS:
-                (self.directory / name).unlink(missing_ok=True)
-            for path in self.directory.glob("epoch-*.ckpt"):
+        with unwritable(self.directory):
+            if not resuming:
+                for name in _OURS:
+                    (self.directory / name).unlink(missing_ok=True)
+                for path in self.directory.glob("epoch-*.ckpt"):
+                    path.unlink()
+                for name in ("wandb", "tensorboard"):
+                    shutil.rmtree(self.directory / name, ignore_errors=True)
+            self.summary.unlink(missing_ok=True)
+            for path in self.directory.glob(".*.ckpt.part"):  # of `models.keep_checkpoints`, in a run that was killed
                 path.unlink()
-            for name in ("wandb", "tensorboard"):
-                shutil.rmtree(self.directory / name, ignore_errors=True)
-        self.summary.unlink(missing_ok=True)
         remove_abandoned(self.directory)
-        for path in self.directory.glob(".*.ckpt.part"):  # of `models.keep_checkpoints`, in a run that was killed
-            path.unlink()
         atomic_write(self.config, yaml.safe_dump(dict(config), sort_keys=False))
         if not self.origin.is_file():
             started = datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -197,9 +197,9 @@ def test_a_program_that_codes_at_another_qp_is_found_out(tmp_path, picture):
 
 def test_a_program_that_fails_is_reported_with_its_last_lines(tmp_path, picture):
     path = tmp_path / "vvencapp"
-    path.write_text("#!/bin/sh\necho starting\necho 'no licence for this machine' >&2\nexit 3\n")
+    path.write_text("#!/bin/sh\necho starting\nprintf 'no \\033[31mlicence\\r for this machine' >&2\nexit 3\n")
     path.chmod(0o755)
-    with pytest.raises(CodecError, match="exit status 3: no licence for this machine") as caught:
+    with pytest.raises(CodecError, match=r"exit status 3: no \\x1b\[31mlicence\\x0d for this machine") as caught:
         codecs.create("vvc", binary=str(path)).encode(picture)
     assert "\n" not in str(caught.value)
 

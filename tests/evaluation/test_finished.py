@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 
@@ -14,6 +15,7 @@ from icm.evaluation.pictures import PictureTask
 from icm.faces.sources import FolderFaces, Shard
 from icm.files import file_sha256
 from icm.images import write_png
+from icm.sweeps import EARLIER, FINISHED
 
 
 @pytest.fixture
@@ -68,17 +70,38 @@ def test_parts_are_done_once_somebody_has_made_the_run_of_all(photos, tmp_path):
     assert not is_finished(job(photos, shard=(0, 2)), sweep / "0")
 
 
+def test_a_job_is_measured_again_where_any_of_its_files_is_not_as_it_was(photos, tmp_path):
+    one, folder = Job(NoCodec(), FolderFaces(photos), [PictureTask("edges")]), tmp_path / "0"
+    one.run(Cache(tmp_path / "cache"), folder)
+    write_mark(folder, mark(one))
+    (folder / "table.csv").write_text("by the report, after the job\n")
+    assert is_finished(one, folder)
+    for name in ("images.csv", "timings.json", "summary.json"):
+        sound = (folder / name).read_bytes()
+        digit = re.search(rb"\d(?=\D*$)", sound)
+        # One bit, and what is there can be read as well as before.
+        (folder / name).write_bytes(sound[: digit.start()] + bytes([sound[digit.start()] ^ 1]) + sound[digit.end() :])
+        assert not is_finished(one, folder)
+        (folder / name).write_bytes(sound)
+    (folder / "summary.json").rename(folder / EARLIER)
+    assert is_finished(one, folder)
+    # As versions wrote it that did not say what files there were.
+    (folder / FINISHED).write_text(json.dumps(mark(one)))
+    assert not is_finished(one, folder)
+
+
 def test_a_job_in_another_folder_takes_a_copy_of_what_the_same_one_left(photos, tmp_path, monkeypatch):
     cache, first, second = Cache(tmp_path / "cache"), tmp_path / "first", tmp_path / "second"
     one = Job(NoCodec(), FolderFaces(photos), [PictureTask("edges")])
     key = run_key(one)
     assert find_earlier(key, cache) is None
     made = one.run(cache, first)
+    write_mark(first, mark(one))
     remember(key, first, cache)
     (first / "table.csv").write_text("by the report, after the job\n")
     copied = reuse(*find_earlier(run_key(Job(NoCodec(), FolderFaces(photos), [PictureTask("edges")])), cache), second)
     assert copied.summary == made.summary
-    files = {path.name for path in first.iterdir()} - {"table.csv"}
+    files = {path.name for path in first.iterdir()} - {"table.csv", FINISHED}
     assert {path.name for path in second.iterdir()} == files
     assert all((second / name).read_bytes() == (first / name).read_bytes() for name in files)
     # Other code, another picture, a file that is not as it was: measured again.

@@ -1,5 +1,6 @@
 """Checkpoint files: which there are, what they hold, how they are written and gone on from."""
 
+import subprocess
 import threading
 from typing import ClassVar
 
@@ -57,6 +58,19 @@ def test_a_failed_save_leaves_the_checkpoint_that_was_there_and_is_raised(tmp_pa
     writer.teardown()
     assert torch.load(path, weights_only=True) == {"step": 2}
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_disk_that_becomes_read_only_is_one_line(small_disk, monkeypatch):
+    disk, writer, save = small_disk(64), BackgroundCheckpointIO(), torch.save
+
+    def then_read_only(content, file):
+        save(content, file)
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+
+    monkeypatch.setattr(torch, "save", then_read_only)
+    writer.save_checkpoint({"step": 1}, disk / "last.ckpt")
+    with pytest.raises(UserError, match=r"last.ckpt: not written \(.*Read-only file system"):
+        writer.teardown()
 
 
 def test_a_checkpoint_is_written_beside_training_and_holds_the_moment_it_was_saved(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from icm.files import WriteError
 from icm.training.run_folder import FinishedRunError, RunFolder, RunFolderError
 
 CONFIG = {
@@ -91,3 +92,9 @@ def test_resuming_keeps_the_identity(folder):
 def test_unknown_policy_is_refused(folder):
     with pytest.raises(RunFolderError, match="existing=yes: choose from resume, continue, overwrite"):
         folder.checkpoint_to_resume(CONFIG, "yes")
+
+
+def test_a_folder_whose_files_cannot_be_removed_is_one_line(tmp_path):
+    (tmp_path / "summary.json").mkdir()  # as on a read-only disk; permission bits do not stop root
+    with pytest.raises(WriteError, match="cannot be written"):
+        RunFolder(tmp_path).begin(CONFIG, resuming=False)
