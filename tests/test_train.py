@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import math
+import multiprocessing
 import os
 import re
 import shlex
@@ -479,16 +480,22 @@ def test_a_run_stopped_within_an_epoch_goes_on_as_if_it_had_not_been(small, tmp_
     assert all(torch.equal(value, theirs["state_dict"][name]) for name, value in ours["state_dict"].items())
 
 
-def test_sigterm_ends_a_training_at_its_step_with_status_143(small, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_sigterm_ends_a_training_at_its_step_with_status_143(workers, small, tmp_path, monkeypatch, capsys):
+    """As clusters send it: to the processes that load pictures, too."""
     from models.last_step import LastStep
 
     def terminated(callback, trainer, *args):
         if trainer.global_step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
+            pids = [
+                str(process.pid) for process in (*multiprocessing.active_children(), multiprocessing.current_process())
+            ]
+            subprocess.run(["kill", "-TERM", *pids], check=True)
+            time.sleep(0.5 * workers)
 
     monkeypatch.setattr(LastStep, "on_train_batch_start", terminated)
     with pytest.raises(SystemExit) as ended:
-        train.train(compose(*small), tmp_path)
+        train.train(compose(*small, f"data.workers={workers}"), tmp_path)
     assert ended.value.code == 143
     assert "goes on from step 4" in capsys.readouterr().out
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 4
