@@ -76,6 +76,7 @@ class GatedHyperprior(Hyperprior):
     """
 
     signature: ClassVar[tuple[str, ...]] = (*Hyperprior.signature, "gate.out.weight")
+    settings: ClassVar[tuple[str, ...]] = ("blocks",)
 
     overlaps: ClassVar[dict[str, tuple[int, int]]] = {**Hyperprior.overlaps, "gate": (1, 256)}
 
@@ -84,7 +85,7 @@ class GatedHyperprior(Hyperprior):
             raise UserError(f"network.trained={trained}: choose from {', '.join(TRAINED)}")
         super().__init__(N=N, M=M)
         self.gate = EdgeGate(gate)
-        # In the weights' file, for it is the encoder's as much as they are; files without it have 16 pixels.
+        # Files without it have 16 pixels.
         self.register_buffer("blocks", None if blocks is None else torch.tensor(blocks))
         self.trained = trained
         for name, parameter in self.named_parameters():

@@ -94,3 +94,16 @@ def test_streams_decode_to_the_networks_own_picture_after_a_round_trip_through_a
         decoded = loaded.decompress(coded["strings"], coded["shape"])["x_hat"]
         expected = torch.cat([loaded(image)["x_hat"].clamp(0, 1) for image in x.split(1)])
     assert torch.equal(decoded, expected)
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_the_squares_are_in_the_file_and_the_encoder_that_is_read_back_uses_them(half, tmp_path):
+    torch.manual_seed(0)
+    network = GatedHyperprior(N=16, M=24, gate=8, blocks=4)
+    network.gate.out.bias.data -= 20  # shut everywhere
+    loaded = load_network(save_safetensors(network, tmp_path / "gated.safetensors", half=half))
+    assert loaded.architecture() == network.architecture() == {"N": 16, "M": 24, "gate": 8, "blocks": 4}
+    x = torch.rand(1, 3, 128, 128)
+    square = torch.nn.functional.avg_pool2d(x, 32).repeat_interleave(32, 2).repeat_interleave(32, 3)
+    with torch.no_grad():
+        assert loaded.compress(x)["strings"] == loaded.compress(square)["strings"]
