@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from icm.config import help_text
-from icm.errors import UserError, end_at_sigterm, exit_status, is_interruption
+from icm.errors import UserError, begin_command, end_at_sigterm, exit_status, is_interruption
 from icm.overrides import advice, dry_run
 from icm.report.sweep_report import SweepReport
 from icm.sweeps import failures_recorded
@@ -67,6 +67,7 @@ def main(cfg: DictConfig) -> None:
 
 if __name__ == "__main__":
     gc.set_threshold(50_000)  # composing and reporting make many objects that stay: looking at them took 7 % of a start
+    begin_command("evaluate.py")
     if mistake := advice("evaluate", sys.argv[1:]):
         sys.exit(f"evaluate.py: {mistake}")
     if text := help_text("evaluate", sys.argv[1:]):

@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from icm.config import build, help_text
-from icm.errors import UserError
+from icm.errors import UserError, begin_command
 from icm.files import atomic_write
 from icm.overrides import advice
 from icm.sweeps import failures_recorded
@@ -147,6 +147,7 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    begin_command("train.py")
     if mistake := advice("train", sys.argv[1:]):
         sys.exit(f"train.py: {mistake}")
     if text := help_text("train", sys.argv[1:]):

@@ -20,7 +20,7 @@ import numpy as np
 from datamodules.coco import CocoEdges
 from datamodules.compose import Canvas, colour_change, fit, random_outline, random_window, soften
 from icm.download import cache_folder
-from icm.files import atomic_write
+from icm.files import atomic_write, unwritable
 from icm.images import read_image
 from icm.masks.base import Masks
 from icm.masks.instances import rasterize
@@ -110,23 +110,27 @@ def make_demo(folder: Path, counts: dict[str, int]) -> Path:
 
     Returns:
         ``folder``.
+
+    Raises:
+        WriteError: It cannot be written.
     """
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        photographs = [read_image(photograph_folder() / name) for name in PHOTOGRAPHS]
-        for number, (split, count) in enumerate(counts.items()):
-            _make_split(temporary, split, count, photographs, np.random.default_rng([_SEED, number]))
-        temporary.chmod(0o755)
-        os.rename(temporary, folder)
-    except OSError:
-        # Another process may have finished the same set first.
-        if not folder.is_dir():
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with unwritable(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            photographs = [read_image(photograph_folder() / name) for name in PHOTOGRAPHS]
+            for number, (split, count) in enumerate(counts.items()):
+                _make_split(temporary, split, count, photographs, np.random.default_rng([_SEED, number]))
+            temporary.chmod(0o755)
+            os.rename(temporary, folder)
+        except OSError:
+            # Another process may have finished the same set first.
+            if not folder.is_dir():
+                raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 

@@ -1,5 +1,6 @@
 """Which sample comes when, and with which randomness: the same for any number of workers and processes."""
 
+import contextlib
 from collections.abc import Iterator
 from itertools import islice
 
@@ -66,7 +67,9 @@ class Counter:
     """A number that a dataset's worker processes raise and the main process reads."""
 
     def __init__(self) -> None:
-        self._value = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._value = torch.zeros((), dtype=torch.int64)
+        with contextlib.suppress(RuntimeError):  # a machine without shared memory, which has no worker processes either
+            self._value.share_memory_()
 
     def add(self) -> None:
         # Not locked: two workers may rarely count one event for two; the number is for a log line.

@@ -8,7 +8,7 @@ import argparse
 import importlib
 import sys
 
-from icm.errors import UserError, end_at_sigterm, exit_status
+from icm.errors import UserError, begin_command, end_at_sigterm, exit_status
 
 COMMANDS = {
     "encode": ("icm.commands.encode", "code images to .icm files"),
@@ -36,6 +36,7 @@ def usage() -> str:
 def main(argv: list[str] | None = None) -> int:
     if argv is None:
         argv = sys.argv[1:]
+        begin_command("icm")
         end_at_sigterm()
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())

@@ -1,7 +1,12 @@
 """What the person at the keyboard is told, and what the person, or a cluster, has told: to stop."""
 
+import errno
+import io
+import os
 import signal
+import sys
 from types import FrameType
+from typing import Any
 
 
 class UserError(Exception):
@@ -10,6 +15,50 @@ class UserError(Exception):
     The message is one line that names the file or field, the value and the remedy. Command-line entries print it
     without a traceback and exit non-zero.
     """
+
+
+class _Lasting(io.FileIO):
+    """A descriptor that goes on taking text, which nobody sees, once its reader has gone or its disk is full."""
+
+    def __init__(self, descriptor: int, farewell: str):
+        super().__init__(descriptor, "w", closefd=False)
+        self._farewell = farewell
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO):
+                raise
+            farewell, self._farewell = self._farewell, ""
+            if farewell:
+                print(f"{farewell} ({error.strerror})", file=sys.stderr)
+            return len(data)
+
+
+def begin_command(program: str) -> None:
+    """What a command does first, so that its surroundings do not end it in a traceback later.
+
+    Standard output and standard error take any text to the end: without a reader or room for it the work goes on, and
+    a character that their encoding lacks becomes an escape. Where they are closed, no other file takes their place.
+
+    Raises:
+        SystemExit: The working folder has been deleted.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    for name, number, farewell in (("stderr", 2, ""), ("stdout", 1, f"{program}: output is lost, the work goes on")):
+        before = getattr(sys, name)
+        raw = _Lasting(number, farewell)
+        lines = name == "stderr" or raw.isatty() or bool(os.environ.get("PYTHONUNBUFFERED"))
+        encoding = before.encoding if before else "utf-8"
+        stream = io.TextIOWrapper(io.BufferedWriter(raw), encoding, "backslashreplace", line_buffering=lines)
+        setattr(sys, name, stream)
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise SystemExit(f"{program}: the working folder has been deleted; change to one that is there") from None
 
 
 def is_interruption(error: BaseException | None) -> bool:

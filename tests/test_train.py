@@ -524,6 +524,17 @@ def test_a_worker_that_is_killed_ends_the_training_in_one_line_and_it_goes_on(sm
     assert train.train(compose(*options), tmp_path / "run").summary["steps"] == 2 * STEPS_AN_EPOCH
 
 
+def test_processes_that_cannot_start_are_one_line(small, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system")  # without /dev/shm
+
+    processes = torch.utils.data.dataloader._MultiProcessingDataLoaderIter
+    monkeypatch.setattr(processes, "__init__", refuse)
+    monkeypatch.setattr(processes, "_shutdown", True, raising=False)  # what was not begun has nothing to end
+    with pytest.raises(UserError, match=r"^data\.workers=1: no process .*Read-only.*/dev/shm.*data\.workers=0$"):
+        train.train(compose(*small, "data.workers=1"), tmp_path / "run")
+
+
 def test_killed_training_resumes_from_its_last_checkpoint_and_says_so(small, tmp_path, caplog):
     # A stand-in that leaves a trace when it is imported: logger=csv must do without wandb.
     (tmp_path / "path").mkdir()

@@ -9,18 +9,26 @@ import tempfile
 from collections.abc import Iterator
 from importlib import metadata
 
+from icm.errors import UserError
+
 
 def import_deepface():
     """The ``DeepFace`` module, on its PyTorch engine, quiet.
 
     DeepFace reads its settings from the environment when it is imported, and takes TensorFlow where it finds it; its
     PyTorch engine must therefore be named first. Log levels the user has set stay as they are.
+
+    Raises:
+        UserError: DeepFace cannot make the folder of its weights, which it does on import.
     """
     os.environ["DEEPFACE_BACKEND_ENGINE"] = "pytorch"
     os.environ.setdefault("DEEPFACE_LOG_LEVEL", "40")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from deepface import DeepFace
-
+    try:
+        from deepface import DeepFace
+    except OSError as error:
+        what = f"{error.filename}: DeepFace cannot make its folder ({error.strerror})"
+        raise UserError(f"{what}; set DEEPFACE_HOME to a folder that can be written") from error
     return DeepFace
 
 

@@ -93,7 +93,7 @@ def fit(trainer: "Trainer", module: "LightningModule", data: "LightningDataModul
     Raises:
         SystemExit: Status 143: SIGTERM has ended training, and last.ckpt is written.
         UserError: The data is not there, training diverged, a checkpoint cannot be written, a process that loads
-            pictures was killed, or validation is asked for after more batches than an epoch has.
+            pictures was killed or cannot be started, or validation is asked for after more batches than an epoch has.
     """
     from pytorch_lightning.utilities.exceptions import SIGTERMException
 
@@ -113,6 +113,12 @@ def fit(trainer: "Trainer", module: "LightningModule", data: "LightningDataModul
         stop.requeue()
         raise
     except RuntimeError as error:
+        if isinstance(error.__context__, OSError):  # Lightning raises it in place of what kept a process from starting
+            reason = error.__context__.strerror
+            raise UserError(
+                f"data.workers={getattr(data, 'workers', None)}: no process that loads pictures can be started "
+                f"({reason}); see whether /dev/shm can be written, or use data.workers=0"
+            ) from error
         if "DataLoader worker" not in str(error):
             raise
         raise UserError(

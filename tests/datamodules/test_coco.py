@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 
 from datamodules.coco import CocoEdges, DataError
-from datamodules.sampling import FixedSampler
+from datamodules.sampling import Counter, FixedSampler
 from icm.images import ImageError, write_png
 from icm.masks.annotations import AnnotationMasks, ObjectMasks
 from icm.masks.base import NoMasks
@@ -304,3 +304,15 @@ def test_validation_counts_every_image_once_whatever_the_number_of_processes(ima
     assert all(len(list(sampler)) == len(sampler) > 0 for sampler in samplers)
     # Fewer images than processes: the first is repeated, for a process without any would be waited for.
     assert sorted(seen) == [0] * max(0, processes - images) + list(range(images))
+
+
+def test_empty_masks_are_counted_on_a_machine_without_shared_memory(monkeypatch):
+    def refuse(*_):
+        raise RuntimeError(
+            "unable to open shared memory object </torch_1> in read-write mode: Read-only file system (30)"
+        )
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", refuse)
+    counter = Counter()
+    counter.add()
+    assert counter.value == 1

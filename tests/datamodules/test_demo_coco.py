@@ -10,7 +10,7 @@ from pycocotools.coco import COCO
 
 from datamodules import demo_coco
 from datamodules.demo_coco import DemoEdges, make_demo
-from icm.files import file_sha256
+from icm.files import WriteError, file_sha256
 from icm.images import read_image
 from icm.masks.annotations import AnnotationMasks
 from icm.masks.instances import load_instances
@@ -112,3 +112,9 @@ def test_it_serves_batches_offline(tmp_path):
     assert len(list(made.val_dataloader())) == 1
     with pytest.raises(demo_coco.DataError, match=r"data\.train_images=0"):
         DemoEdges(AnnotationMasks(), str(tmp_path), train_images=0)
+
+
+def test_a_cache_folder_that_is_a_file_is_one_line(tmp_path):
+    (tmp_path / "cache").touch()
+    with pytest.raises(WriteError, match=r"cache/demo: cannot be written \(File exists\)"):
+        make_demo(tmp_path / "cache" / "demo", {"train2017": 1})

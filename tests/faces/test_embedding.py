@@ -1,5 +1,7 @@
 """Recognisers: the real Dlib one for similarity, the paper's six with random weights for shape and plumbing."""
 
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +9,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
+from icm.errors import UserError
 from icm.faces import weights
 from icm.faces.crops import crop
+from icm.faces.deepface_setup import import_deepface
 from icm.faces.detection import Box
 from icm.faces.embedding import MODELS, DeepFaceEmbedder, Embedder, EmbeddingError
 from icm.faces.recogniser_check import Face, beside, turned, with_other_scaling
@@ -196,3 +200,14 @@ def test_weights_that_changed_since_their_download_are_refused(write_random_weig
 def test_bad_options_name_the_field(options, field):
     with pytest.raises(EmbeddingError, match=field):
         DeepFaceEmbedder("x", **options)
+
+
+def test_a_home_folder_that_deepface_cannot_write_is_one_line(monkeypatch):
+    def refuse(name):
+        raise FileNotFoundError(2, "No such file or directory", "/proc/.deepface")
+
+    deepface = types.ModuleType("deepface")
+    deepface.__getattr__ = refuse
+    monkeypatch.setitem(sys.modules, "deepface", deepface)
+    with pytest.raises(UserError, match=r"^/proc/.deepface: DeepFace cannot make its folder .*set DEEPFACE_HOME"):
+        import_deepface()

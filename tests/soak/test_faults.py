@@ -118,9 +118,9 @@ def command(request, pictures, photos, coco) -> Command:
     if request.param == "sweep":
         what = ["codec=point", "codec.at=jpeg:20,vvc:40:faster,none,sa_icm:edge:low", "faces=folder"]
         what += [f"faces.path={pictures}", "detector=opencv", "logger=csv", "hydra.sweep.dir=results", "workers=2"]
-        return Command(
-            ("evaluate.py", "-m", *what), "results", ("timings.json", "report.html", "config.yaml", "multirun.yaml")
-        )
+        # finished.json holds digests of the others, timings.json included.
+        varying = ("timings.json", "finished.json", "report.html", "config.yaml", "multirun.yaml")
+        return Command(("evaluate.py", "-m", *what), "results", varying)
     if request.param == "masks":
         what = [f"masks.checkpoint={photos.parent / 'weights.pth'}", "masks.points_per_side=4", "masks.stability=0"]
         what += [f"data.path={photos}", "masks=sam", "masks.alpha=0.5", "masks.path=results", "device=cpu", "preview=2"]
@@ -375,4 +375,23 @@ def test_flipped_bits_in_the_cache(command, reference, amount, note, tmp_path):
         assert command.run(folder) == 0
         same(command, folder, expected, tmp_path / "reference")
         assert [str(path) for path, content in sound.items() if path.read_bytes() != content] == []
+        note(flips=flips, files=len(files))
+
+
+def test_flipped_bits_in_earlier_results(command, reference, amount, note, tmp_path):
+    """Every file that a finished job left: its job is measured again, the others are taken up."""
+    if command.arguments[0] != "evaluate.py":
+        pytest.skip("only the jobs of a sweep are taken up by their results")
+    expected, _ = reference
+    folder, rng, flips = tmp_path / "run", random.Random(6), 0
+    command.finish(folder)
+    files = [path for path in sorted(folder.glob("results/[0-9]*/*")) if path.suffix in (".csv", ".json")]
+    while flips < amount(2, 100):
+        for path in rng.sample(files, 2):
+            damaged = bytearray(path.read_bytes())
+            damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+            path.write_bytes(damaged)
+            flips += 1
+        command.finish(folder)
+        same(command, folder, expected, tmp_path / "reference")
         note(flips=flips, files=len(files))
