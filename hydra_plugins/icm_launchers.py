@@ -28,7 +28,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from icm.files import atomic_write
+from icm.files import atomic_write, look_again
 from icm.jobs import PROCESS, SLURM, Started, alive, read_jobs, why_gone, write_jobs
 from icm.sweeps import ERROR_FILE, LOST, put_back
 from icm.threads import cores
@@ -247,6 +247,7 @@ class _Submitit(_Elsewhere):
         from submitit.core.utils import pickle_load
 
         path = self._paths(job).result_pickle
+        look_again(path.parent)
         if not path.exists():
             return None
         outcome, trace = pickle_load(path)
@@ -342,6 +343,7 @@ class _Board:
 
     def end(self, name: str, reason: str = "") -> None:
         """A job is over; ``reason`` is why it has no result, in case it could not say so itself."""
+        look_again(self.sweep / name)
         if reason and not (self.sweep / name / ERROR_FILE).is_file():
             atomic_write(self.sweep / name / ERROR_FILE, reason + "\n")
         self.update([replace(self.jobs[name], over=True)])

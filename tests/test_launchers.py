@@ -1,6 +1,7 @@
 """Sweeps in other processes: what is killed costs nothing else, and what is finished is not run again."""
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -9,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from icm.jobs import missing, read_jobs
+from hydra_plugins.icm_launchers import SubmititSlurm
+from icm.jobs import SLURM, Started, missing, read_jobs
 from icm.sweeps import LOST
 
 pytest.importorskip("submitit", reason="submitit is not installed; run: make setup")
+from submitit.core.utils import JobPaths
+
 ROOT = Path(__file__).resolve().parents[1]
 APP = """
 import json, os, signal, sys, time
@@ -143,6 +147,15 @@ def test_jobs_outlive_the_command_that_started_them(app):
     app.take_up("submitit_local", options, "goes on as process", go)
     assert missing(app.sweep) == {}
     assert app.times() == [1, 1]
+
+
+def test_a_result_that_a_network_disk_does_not_show_yet_is_no_lost_job(tmp_path, unseen):
+    path = JobPaths(tmp_path / "%j", "7_1").result_pickle
+    path.parent.mkdir()
+    path.write_bytes(pickle.dumps(("success", None)))
+    unseen(path)
+    launcher = SubmititSlurm(submitit_folder=f"{tmp_path}/%j")
+    assert launcher._outcome(Started("1", (), SLURM, "7_1")) == ""
 
 
 def _has_slurm() -> bool:
