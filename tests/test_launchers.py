@@ -118,6 +118,20 @@ def test_a_killed_process_of_joblib_costs_the_others_nothing(app):
     assert (app.sweep / "0/finished.json").is_file()
 
 
+def test_a_killed_process_of_ray_costs_the_others_nothing(app):
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    options = ["x=a,killed,fails,raises"]
+    assert "4 jobs to run" in app.run("ray", *options)
+    found = missing(app.sweep)
+    assert found["1 (x=killed)"].startswith(LOST)
+    assert found["2 (x=fails)"] == "no weights"
+    assert "no such picture" in found["3 (x=raises)"]
+    for name in ("1", "2", "3"):
+        (app.sweep / name / "finished.json").touch()
+    assert "0 jobs to run (4 measured already)" in app.run("ray", *options)
+    assert app.times() == [1, 1, 1, 1]
+
+
 def test_the_same_command_again_runs_only_what_has_no_result(app):
     options = ["x=a,fails,killed,raises,a", "hydra.launcher.cpus_per_task=1"]
     assert "4 jobs to run (1 repeat another)" in app.run("submitit_local", *options)
