@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 _ROOT = str(Path(__file__).resolve().parents[1])
 # Looks at the queue without finding a job before it is taken for lost: a network disk may show its result late.
 _PATIENCE = 3
+# Seconds without the disk of the sweep before a command gives up; its jobs do not.
+_AWAY = 600
 
 
 @dataclass(frozen=True)
@@ -300,23 +302,34 @@ class _Submitit(_Elsewhere):
     def _follow(self, board: "_Board", waiting: list[Planned]) -> None:
         limit = self.at_once()
         missed: dict[str, int] = {}
+        seen = time.monotonic()
         while waiting or board.open:
             room = len(waiting) if limit is None else max(0, limit - len(board.open))
             if now := waiting[:room]:
                 ids = self._submit(now)
                 board.update(replace(board.jobs[job.folder.name], id=name) for job, name in zip(now, ids, strict=True))
                 waiting = waiting[room:]
-            lively = alive(board.open)
-            for job in board.open:
-                outcome = self._outcome(job)
-                if lively is not None:
-                    missed[job.folder] = 0 if job.folder in lively else missed.get(job.folder, 0) + 1
-                if outcome is None and missed.get(job.folder, 0) >= _PATIENCE:
-                    outcome = f"{why_gone(job)}; what it printed: {self._paths(job).stderr}"
-                if outcome is not None:
-                    board.end(job.folder, outcome)
+            try:
+                self._look_after(board, missed)
+                seen = time.monotonic()
+            except OSError as error:  # a network disk that is away
+                if time.monotonic() - seen > _AWAY:
+                    raise SystemExit(f"{Path(sys.argv[0]).name}: {error}; the same command goes on") from error
+                log.warning("%s; looking again", error)
             if board.open:
                 time.sleep(self.poll_seconds)
+
+    def _look_after(self, board: "_Board", missed: dict[str, int]) -> None:
+        """Take note of jobs that have ended; ``missed``: how often in a row each was not in the queue."""
+        lively = alive(board.open)
+        for job in board.open:
+            outcome = self._outcome(job)
+            if lively is not None:
+                missed[job.folder] = 0 if job.folder in lively else missed.get(job.folder, 0) + 1
+            if outcome is None and missed.get(job.folder, 0) >= _PATIENCE:
+                outcome = f"{why_gone(job)}; what it printed: {self._paths(job).stderr}"
+            if outcome is not None:
+                board.end(job.folder, outcome)
 
     def _paths(self, job: Started) -> Any:
         from submitit.core.utils import JobPaths

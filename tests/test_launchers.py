@@ -1,5 +1,6 @@
 """Sweeps in other processes: what is killed costs nothing else, and what is finished is not run again."""
 
+import errno
 import os
 import pickle
 import shutil
@@ -9,8 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
-from hydra_plugins.icm_launchers import SubmititSlurm
+from hydra_plugins import icm_launchers
+from hydra_plugins.icm_launchers import Planned, SubmititSlurm
 from icm.jobs import SLURM, Started, missing, read_jobs
 from icm.sweeps import LOST
 
@@ -186,6 +189,32 @@ def test_a_result_that_a_network_disk_does_not_show_yet_is_no_lost_job(tmp_path,
     unseen(path)
     launcher = SubmititSlurm(submitit_folder=f"{tmp_path}/%j")
     assert launcher._outcome(Started("1", (), SLURM, "7_1")) == ""
+
+
+def test_a_disk_that_is_away_for_a_while_ends_neither_the_command_nor_a_job(tmp_path, monkeypatch):
+    launcher = SubmititSlurm(submitit_folder=f"{tmp_path}/%j")
+    launcher.config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+    board = icm_launchers._Board(launcher, [Planned(0, tmp_path / "0", (), (), ())], [], 0, SLURM)
+    board.update([Started("0", (), SLURM, "7_0")])
+    away = [OSError(errno.ENOTCONN, "away")] * 5
+
+    def outcome(self, job):
+        if away:
+            raise away.pop()
+        return ""
+
+    monkeypatch.setattr(SubmititSlurm, "_outcome", outcome)
+    monkeypatch.setattr(SubmititSlurm, "poll_seconds", 0)
+    monkeypatch.setattr(icm_launchers, "alive", lambda jobs: {})
+    launcher._follow(board, [])
+    assert [job.over for job in read_jobs(tmp_path)] == [True]
+    assert missing(tmp_path) == {}
+    # It does not come back.
+    board.update([Started("0", (), SLURM, "7_0")])
+    away.append(OSError(errno.ENOTCONN, "away"))
+    monkeypatch.setattr(icm_launchers, "_AWAY", 0)
+    with pytest.raises(SystemExit, match="away; the same command goes on"):
+        launcher._follow(board, [])
 
 
 def _has_slurm() -> bool:
