@@ -39,6 +39,9 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=20, help="pictures used, the first ones (default 20)")
     parser.add_argument("--crop", type=int, help="use the middle of each picture, a square of this side")
     parser.add_argument("--checkpoint", type=Path, help="instead of the shipped SA-ICM networks")
+    parser.add_argument(
+        "--tight", action="store_true", help="one string for a picture of --checkpoint, as shipped ones"
+    )
     parser.add_argument("--compiled", action="store_true", help="also decode with torch.compile, which takes minutes")
     parser.add_argument("--attention", action="store_true", help="also decode with attention step by step")
     parser.add_argument("--torch", type=Path, nargs="*", default=[], help="folders that hold another torch release")
@@ -50,7 +53,8 @@ def main() -> int:
     rows: list[dict[str, str | int]] = []
     with nullcontext(arguments.keep) if arguments.keep else tempfile.TemporaryDirectory() as folder:
         sizes = {
-            kind: _encode(pictures, arguments.checkpoint, kind, Path(folder, kind)) for kind in ("plain", "portable")
+            kind: _encode(pictures, arguments.checkpoint, kind, Path(folder, kind), arguments.tight or None)
+            for kind in ("plain", "portable")
         }
         print(f"{len(pictures)} pictures; bytes: {sizes['plain']} plain, {sizes['portable']} portable")
         print(f"| {' | '.join(_COLUMNS + _COUNTS)} |\n|{'---|' * len(_COLUMNS + _COUNTS)}")
@@ -92,12 +96,12 @@ def _write(rows: list[dict[str, str | int]], path: Path) -> None:
         writer.writerows(rows)
 
 
-def _encode(pictures: list[Pixels], checkpoint: Path | None, kind: str, folder: Path) -> int:
+def _encode(pictures: list[Pixels], checkpoint: Path | None, kind: str, folder: Path, tight: bool | None) -> int:
     folder.mkdir(parents=True)
     total = 0
     known: dict = {}
     for number, picture in enumerate(tqdm(pictures, desc=f"coding, {kind}", file=sys.stderr, mininterval=10)):
-        codec = _codec(known, checkpoint, number, kind == "portable")
+        codec = _codec(known, checkpoint, number, kind == "portable", tight)
         bitstream = codec.encode(picture)
         total += payload_size(bitstream)
         (folder / f"{number}.icm").write_bytes(bitstream)
@@ -105,12 +109,12 @@ def _encode(pictures: list[Pixels], checkpoint: Path | None, kind: str, folder: 
     return total
 
 
-def _codec(known: dict, checkpoint: Path | None, number: int, portable: bool):
+def _codec(known: dict, checkpoint: Path | None, number: int, portable: bool = False, tight: bool | None = None):
     """The codec of a picture: that of the checkpoint, or the shipped ones in turn."""
     key = 0 if checkpoint else number % 3
     if key not in known:
         if checkpoint:
-            known[key] = codecs.create("learned", checkpoint=checkpoint, portable=portable)
+            known[key] = codecs.create("learned", checkpoint=checkpoint, portable=portable, tight=tight)
         else:
             known[key] = codecs.create("sa_icm", rate=("low", "mid", "high")[key], portable=portable)
     return known[key]
@@ -152,7 +156,7 @@ def decode() -> None:
         with torch.backends.mkldnn.flags(enabled=onednn is not False), _attention(kernel):
             for kind, codec in known.items():
                 paths = sorted(Path(task["folder"], kind).glob("*.icm"))
-                found = [_outcome(_codec(codec, checkpoint, int(path.stem), False), path) for path in paths]
+                found = [_outcome(_codec(codec, checkpoint, int(path.stem)), path) for path in paths]
                 row |= {f"{kind} {outcome}": found.count(outcome) for outcome in ("lost", "wrong")}
                 row["streams of each"] = len(found)
         print(json.dumps(row), flush=True)

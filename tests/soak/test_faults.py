@@ -3,6 +3,7 @@
 Real commands on small inputs. Only in `make soak`: the tests of each command have the quick versions.
 """
 
+import gzip
 import os
 import random
 import re
@@ -10,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
+import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,7 +145,11 @@ def reference(command, tmp_path) -> tuple[dict[str, bytes], float]:
 
 
 def canonical(found: dict[str, bytes]) -> dict[str, bytes]:
-    """Files without what tells of the hour alone: the state of the checkout, seconds and speeds of a training."""
+    """Files without what tells of the hour alone: the state of the checkout, seconds and speeds of a training.
+
+    Of gzip files what they hold: their header has bytes, such as the time, that nobody reads.
+    """
+    found = {name: unzipped(content) if name.endswith(".gz") else content for name, content in found.items()}
     found = {name: re.sub(rb'"git_commit": .*', b"", content) for name, content in found.items()}
     if "metrics.csv" in found:
         rows = [line.split(",") for line in found["metrics.csv"].decode().splitlines()]
@@ -153,6 +159,13 @@ def canonical(found: dict[str, bytes]) -> dict[str, bytes]:
     if "summary.json" in found:
         found["summary.json"] = re.sub(rb'"(seconds|images_per_second|resumed_step)": .*', b"", found["summary.json"])
     return found
+
+
+def unzipped(content: bytes) -> bytes:
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error):
+        return content
 
 
 def weights(folder: Path) -> dict:
@@ -363,6 +376,8 @@ def test_flipped_bits_in_the_cache(command, reference, amount, note, tmp_path):
     command.finish(folder)
     place = folder / ("results" if command.arguments[0] == "icm" else "cache")
     files = [path for path in sorted(place.rglob("*")) if path.is_file() and path.suffix not in (".png", ".json")]
+    # What goes by the digests of a job's files, its timings among them, is another file when the job runs again.
+    files = [path for path in files if path.relative_to(place).parts[0] not in ("run", "drawing")]
     while flips < amount(4, 200):
         sound = {path: path.read_bytes() for path in rng.sample(files, min(5, len(files)))}
         for path, content in sound.items():
@@ -374,7 +389,7 @@ def test_flipped_bits_in_the_cache(command, reference, amount, note, tmp_path):
             shutil.rmtree(folder / "results")
         assert command.run(folder) == 0
         same(command, folder, expected, tmp_path / "reference")
-        assert [str(path) for path, content in sound.items() if path.read_bytes() != content] == []
+        assert [str(path) for path, content in sound.items() if unzipped(path.read_bytes()) != unzipped(content)] == []
         note(flips=flips, files=len(files))
 
 
