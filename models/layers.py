@@ -148,7 +148,7 @@ def relative_index(window: int) -> Tensor:
 
 
 def shift_masks(window: int) -> Tensor:
-    """(2, 2, 1, p, p) float: what to add to the scores of windows shifted by half their side.
+    """(2, 2, p, p) float: what to add to the scores of windows shifted by half their side.
 
     After the cyclic shift the windows of the last row (first index 1) and of the last column (second index 1) hold
     pixels from opposite sides of the picture, which must not see each other: -inf there, 0 elsewhere.
@@ -156,7 +156,7 @@ def shift_masks(window: int) -> Tensor:
     far = torch.arange(window) >= window - window // 2
     row = far[:, None].expand(window, window).flatten()
     column = far[None, :].expand(window, window).flatten()
-    masks = torch.zeros(2, 2, 1, window**2, window**2)
+    masks = torch.zeros(2, 2, window**2, window**2)
     masks[1, :].masked_fill_(row[:, None] != row[None, :], float("-inf"))
     masks[:, 1].masked_fill_(column[:, None] != column[None, :], float("-inf"))
     return masks

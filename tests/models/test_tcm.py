@@ -142,6 +142,15 @@ def test_linear_layers_and_1x1_convolutions_are_the_same_by_onednn(waves, monkey
     torch.testing.assert_close(nn.Sequential(*blocks).eval()(x), quick, atol=1e-5, rtol=1e-5)
 
 
+def test_a_network_can_be_laid_out_channels_last(tiny_tcm, waves):
+    """As training on a GPU does, in training mode."""
+    x = waves(128, 128)
+    with torch.no_grad():
+        before = tiny_tcm(x)["x_hat"]
+        after = tiny_tcm.to(memory_format=torch.channels_last)(x.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(after["x_hat"], before, atol=1e-4, rtol=1e-4)
+
+
 def test_side_by_side_changes_no_bit_of_means_and_scales(tiny_tcm, waves):
     x, found = waves(128, 256), []
     for threads in (1, 3):
