@@ -16,7 +16,9 @@ from benchmarks.page import PAGE, line, page, save
 from icm.files import atomic_write
 from icm.provenance import git_commit, versions
 
-BENCHMARKS = ("start", "detection", "embedders", "table", "vvc", "masks", "growth", "learned", "tcm", "memory")
+BENCHMARKS = (
+    "start", "detection", "embedders", "table", "vvc", "masks", "growth", "learned", "tcm", "training", "memory",
+)  # fmt: skip
 
 
 def main() -> int:

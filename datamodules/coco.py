@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import math
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 # An image that cannot be read is replaced by another; after this many in a row the data set itself is at fault.
 _MAX_REPLACEMENTS = 20
+# Seconds that a loading process goes on after SIGTERM; clusters wait that long before they kill.
+_GRACE = 30
 
 
 class MaskedImages(Dataset):
@@ -196,7 +199,15 @@ class MaskedDataModule(pl.LightningDataModule):
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
             drop_last=drop_last,
+            worker_init_fn=_outlast_signals,
         )
+
+
+def _outlast_signals(worker: int) -> None:
+    """Clusters signal all processes of a job at once, but training still finishes its step, and asks these to end."""
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE))
 
 
 class CocoEdges(MaskedDataModule):

@@ -1,9 +1,9 @@
-"""Launchers of sweeps: ``hydra/launcher=basic``, ``joblib``, ``submitit_local`` and ``submitit_slurm``.
+"""Launchers of sweeps: ``hydra/launcher=basic``, ``joblib``, ``ray``, ``submitit_local`` and ``submitit_slurm``.
 
 Each ends a sweep whose folder takes no files any more with the report of what there is, and one line.
 
-Those that run jobs in other processes have the options of hydra-joblib-launcher and hydra-submitit-launcher
-(conf/hydra/launcher), and lose no job:
+Those that run jobs in other processes have the options of the plugins for Hydra, or of Ray (conf/hydra/launcher), and
+lose no job:
 
 - a job that finished under an earlier command in the same sweep folder, or is still in the queue from one, is not
   started again, and a job that repeats another is not started at all; what a job is, says a callback's ``plan``;
@@ -34,7 +34,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from icm.files import atomic_write
+from icm.files import atomic_write, look_again
 from icm.jobs import PROCESS, SLURM, Started, alive, read_jobs, why_gone, write_jobs
 from icm.sweeps import ERROR_FILE, LOST, SweepStop, put_back
 from icm.threads import cores
@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 _ROOT = str(Path(__file__).resolve().parents[1])
 # Looks at the queue without finding a job before it is taken for lost: a network disk may show its result late.
 _PATIENCE = 3
+# Seconds without the disk of the sweep before a command gives up; its jobs do not.
+_AWAY = 600
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,12 @@ class Planned:
     overrides: tuple[str, ...]
     typed: tuple[str, ...]
     shown: tuple[str, ...]
+
+
+def _python_path() -> str:
+    """With it a job imports this very checkout, wherever it starts."""
+    paths = [_ROOT, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return os.pathsep.join(dict.fromkeys(paths))
 
 
 class JobFailedError(Exception):
@@ -211,7 +219,45 @@ class Joblib(_Elsewhere):
         return Parallel(**options)(delayed(_run_told)(self, job, state) for job in jobs)
 
 
-def _run_told(launcher: Joblib, job: Planned, state: dict[Any, Any]) -> tuple[str, str]:
+class Ray(_Elsewhere):
+    """``hydra/launcher=ray``: processes of a Ray cluster, or of this machine alone, that end with the command."""
+
+    def start(self, jobs: Sequence[Planned], finished: Sequence[Planned], first: int) -> None:
+        try:
+            import ray
+        except ImportError:
+            name = Path(sys.argv[0]).name
+            raise SystemExit(f"{name}: hydra/launcher=ray needs Ray; run: pip install 'icm[ray]'") from None
+        board = _Board(self, jobs, finished, first, PROCESS)
+        board.update(replace(board.jobs[job.folder.name], id=str(os.getpid())) for job in jobs)
+        options = dict(self.options)
+        ray.init(
+            address=options.pop("address"),
+            log_to_driver=False,
+            include_dashboard=False,
+            runtime_env={"env_vars": {"PYTHONPATH": _python_path()}},
+        )
+        # A job that is killed may be killed again, with all that shares its machine: the next command tries again.
+        remote = ray.remote(max_retries=0, max_calls=1, **options)(_run_there)
+        state = Singleton.get_state()
+        waiting = {remote.remote(Path.cwd(), self, job, state): job.folder.name for job in jobs}
+        while waiting:
+            (ended,), _ = ray.wait(list(waiting), num_returns=1)
+            name = waiting.pop(ended)
+            try:
+                _, reason = ray.get(ended)
+            except ray.exceptions.RayError as error:
+                reason = f"{LOST}{' '.join(str(error).split())}"
+            board.end(name, reason)
+        ray.shutdown()
+
+
+def _run_there(folder: Path, *arguments: Any) -> tuple[str, str]:
+    os.chdir(folder)
+    return _run_told(*arguments)
+
+
+def _run_told(launcher: _Elsewhere, job: Planned, state: dict[Any, Any]) -> tuple[str, str]:
     try:
         launcher.run(job, state)
     except Exception as error:
@@ -256,23 +302,34 @@ class _Submitit(_Elsewhere):
     def _follow(self, board: "_Board", waiting: list[Planned]) -> None:
         limit = self.at_once()
         missed: dict[str, int] = {}
+        seen = time.monotonic()
         while waiting or board.open:
             room = len(waiting) if limit is None else max(0, limit - len(board.open))
             if now := waiting[:room]:
                 ids = self._submit(now)
                 board.update(replace(board.jobs[job.folder.name], id=name) for job, name in zip(now, ids, strict=True))
                 waiting = waiting[room:]
-            lively = alive(board.open)
-            for job in board.open:
-                outcome = self._outcome(job)
-                if lively is not None:
-                    missed[job.folder] = 0 if job.folder in lively else missed.get(job.folder, 0) + 1
-                if outcome is None and missed.get(job.folder, 0) >= _PATIENCE:
-                    outcome = f"{why_gone(job)}; what it printed: {self._paths(job).stderr}"
-                if outcome is not None:
-                    board.end(job.folder, outcome)
+            try:
+                self._look_after(board, missed)
+                seen = time.monotonic()
+            except OSError as error:  # a network disk that is away
+                if time.monotonic() - seen > _AWAY:
+                    raise SystemExit(f"{Path(sys.argv[0]).name}: {error}; the same command goes on") from error
+                log.warning("%s; looking again", error)
             if board.open:
                 time.sleep(self.poll_seconds)
+
+    def _look_after(self, board: "_Board", missed: dict[str, int]) -> None:
+        """Take note of jobs that have ended; ``missed``: how often in a row each was not in the queue."""
+        lively = alive(board.open)
+        for job in board.open:
+            outcome = self._outcome(job)
+            if lively is not None:
+                missed[job.folder] = 0 if job.folder in lively else missed.get(job.folder, 0) + 1
+            if outcome is None and missed.get(job.folder, 0) >= _PATIENCE:
+                outcome = f"{why_gone(job)}; what it printed: {self._paths(job).stderr}"
+            if outcome is not None:
+                board.end(job.folder, outcome)
 
     def _paths(self, job: Started) -> Any:
         from submitit.core.utils import JobPaths
@@ -284,6 +341,7 @@ class _Submitit(_Elsewhere):
         from submitit.core.utils import pickle_load
 
         path = self._paths(job).result_pickle
+        look_again(path.parent)
         if not path.exists():
             return None
         outcome, trace = pickle_load(path)
@@ -296,9 +354,7 @@ class _Submitit(_Elsewhere):
         """Hand jobs to submitit; their ids."""
         import submitit
 
-        # The jobs import this very checkout, wherever they start.
-        paths = [_ROOT, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-        os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+        os.environ["PYTHONPATH"] = _python_path()
         options = {key: value for key, value in self.options.items() if value is not None}
         folder = options.pop("submitit_folder")
         most = {f"{self.cluster}_max_num_timeout": options.pop("max_num_timeout", 0)}
@@ -379,6 +435,7 @@ class _Board:
 
     def end(self, name: str, reason: str = "") -> None:
         """A job is over; ``reason`` is why it has no result, in case it could not say so itself."""
+        look_again(self.sweep / name)
         if reason and not (self.sweep / name / ERROR_FILE).is_file():
             atomic_write(self.sweep / name / ERROR_FILE, reason + "\n")
         self.update([replace(self.jobs[name], over=True)])

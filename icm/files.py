@@ -1,10 +1,12 @@
 """Files written whole or not at all, and their hashes."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import re
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -64,6 +66,8 @@ def _write(path: Path, content: bytes) -> Path:
                 fcntl.flock(file, fcntl.LOCK_EX)
             file.write(content)
             file.flush()
+            # A network disk sends what was written, and says what went wrong with it, at the closing of any handle.
+            os.close(os.dup(handle))
             os.chmod(temporary, 0o666 & ~_UMASK)
             os.replace(temporary, path)
     except BaseException:
@@ -71,6 +75,28 @@ def _write(path: Path, content: bytes) -> Path:
             os.unlink(temporary)
         raise
     return path
+
+
+def read_current(path: Path) -> bytes:
+    """The bytes of a file that another machine may replace at this moment on a network disk.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        if error.errno != errno.ESTALE:  # what this machine knew by that name is gone
+            raise
+        look_again(path.parent)
+        return path.read_bytes()
+
+
+def look_again(folder: Path) -> None:
+    """Have a network disk show a folder as it is now: what other machines did there may be unseen for a minute."""
+    with contextlib.suppress(OSError):
+        os.listdir(folder)  # for FUSE
+        os.chmod(folder, stat.S_IMODE(folder.stat().st_mode))  # for NFS
 
 
 def remove_abandoned(folder: Path | str) -> None:

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from icm.files import atomic_write
+from icm.files import atomic_write, read_current
 from icm.overrides import what_is_swept
 from icm.sweeps import FINISHED, LOST, failed_jobs
 
@@ -48,7 +48,7 @@ class Started:
 def read_jobs(sweep: Path) -> list[Started]:
     """The jobs that were started for a sweep; none where nobody started any."""
     try:
-        entries = json.loads((sweep / FILE).read_text(encoding="utf-8"))["jobs"]
+        entries = json.loads(read_current(sweep / FILE))["jobs"]
         return [Started(**{**entry, "overrides": tuple(entry["overrides"])}) for entry in entries]
     except (OSError, ValueError, TypeError, KeyError):
         return []
@@ -66,7 +66,7 @@ def sweep_folder(root: str) -> str:
     for path in sorted(Path(root).glob(f"*/{FILE}"), reverse=True):
         sweep = path.parent
         try:
-            same = json.loads(path.read_text(encoding="utf-8"))["command"] == command
+            same = json.loads(read_current(path))["command"] == command
         except (OSError, ValueError, TypeError, KeyError):
             continue
         if same and _unfinished(sweep):

@@ -57,16 +57,17 @@ def what_is_swept(arguments: Sequence[str]) -> list[str]:
 
 def _chosen(config: dict, arguments: Sequence[str]) -> dict[str, str]:
     """The option of every group: as typed, else by the experiment typed, else the default. Lists are left out."""
-    chosen = _defaults(config)
+    by_experiment: dict[str, str] = {}
     typed = dict(argument.split("=", 1) for argument in arguments if _OVERRIDE.fullmatch(argument))
     experiment = CONF / "experiment" / f"{typed.get('experiment')}.yaml"
     while experiment.is_file():
         content = _read(experiment)
-        chosen |= _defaults(content)
+        by_experiment = _defaults(content) | by_experiment  # its own choice before its base's
         base = next(
             (entry for entry in content.get("defaults", []) if isinstance(entry, str) and entry != "_self_"), ""
         )
         experiment = experiment.with_name(f"{base}.yaml")
+    chosen = _defaults(config) | by_experiment
     return chosen | {group: value for group, value in typed.items() if group in chosen}
 
 

@@ -123,7 +123,7 @@ def save_safetensors(network: CodecNetwork, path: Path | str, half: bool = True)
     Returns:
         The path.
     """
-    tensors = {}
+    tensors = {name: value.cpu() for name in network.settings if (value := getattr(network, name)) is not None}
     for name, value in network.named_parameters():
         narrow = half and not name.startswith("entropy_bottleneck.")
         tensors[name] = value.detach().cpu().to(torch.float16 if narrow else torch.float32).contiguous()

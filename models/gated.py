@@ -7,8 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from icm.errors import UserError
 from models.hyperprior import Hyperprior
 
+# Which part of a network learns.
+TRAINED = ("all", "gate", "codec")
 # What is not an edge keeps its colour at this scale (pixels), so that it costs next to no bits.
 _SMOOTHING = 16
 
@@ -65,27 +68,32 @@ class GatedHyperprior(Hyperprior):
         gate: Channels of the gate.
         blocks: Where the gate is shut, the encoder sees averages over squares: of 16 pixels (None), or so many of them
             along the picture's longer side, so that a large face is as coarse as a small one.
-        gate_only: Train the gate alone, from its cross-entropy with the mask; the codec stays as it is, and decodes
-            what it decoded before.
+        trained: ``all``; ``gate`` alone, from its cross-entropy with the mask, while the codec stays as it is and
+            decodes what it decoded before; or ``codec`` alone, for what the gate lets through as it is.
+
+    Raises:
+        UserError: Another ``trained``.
     """
 
     signature: ClassVar[tuple[str, ...]] = (*Hyperprior.signature, "gate.out.weight")
+    settings: ClassVar[tuple[str, ...]] = ("blocks",)
 
     overlaps: ClassVar[dict[str, tuple[int, int]]] = {**Hyperprior.overlaps, "gate": (1, 256)}
 
-    def __init__(self, N: int = 64, M: int = 96, gate: int = 32, blocks: int | None = None, gate_only: bool = False):
+    def __init__(self, N: int = 64, M: int = 96, gate: int = 32, blocks: int | None = None, trained: str = "all"):
+        if trained not in TRAINED:
+            raise UserError(f"network.trained={trained}: choose from {', '.join(TRAINED)}")
         super().__init__(N=N, M=M)
         self.gate = EdgeGate(gate)
-        # In the weights' file, for it is the encoder's as much as they are; files without it have 16 pixels.
+        # Files without it have 16 pixels.
         self.register_buffer("blocks", None if blocks is None else torch.tensor(blocks))
-        self.gate_only = gate_only
-        if gate_only:
-            for name, parameter in self.named_parameters():
-                parameter.requires_grad_(name.startswith("gate."))
+        self.trained = trained
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(trained in ("all", "gate" if name.startswith("gate.") else "codec"))
 
     def forward(self, x: Tensor) -> dict:
         logits = self.gate(x)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.gate_only):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.trained != "gate"):
             return {**super().forward(gated(x, logits, self._blocks)), "edge_logits": logits}
 
     def _compress_one(self, x: Tensor) -> tuple[bytes, bytes]:

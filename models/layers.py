@@ -7,12 +7,13 @@ inside the transformer halves; H and W are multiples of the window.
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from compressai.layers import AttentionBlock, ResidualBlock, conv1x1
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 First = TypeVar("First")
 Second = TypeVar("Second")
@@ -29,7 +30,35 @@ class ChannelsLast(nn.Sequential):
         # In training torch 2.12 aborts in the backward pass of the first block.
         if self.training or x.device.type != "cpu":
             return super().forward(x)
-        return super().forward(x.contiguous(memory_format=torch.channels_last)).contiguous()
+        with _OneDnn():
+            return super().forward(x.contiguous(memory_format=torch.channels_last)).contiguous()
+
+
+class _OneDnn(TorchFunctionMode):
+    """Within, linear layers and 1x1 convolutions of float32 go to oneDNN, as larger convolutions do by themselves.
+
+    Torch gives them to MKL (convolutions on one thread only), which takes twice as long on AMD's processors.
+    """
+
+    def __torch_function__(self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if function in (F.linear, F.conv2d) and torch.backends.mkldnn.enabled:
+            x, weight = args[:2]
+            if x.dtype == torch.float32 and function is F.linear:
+                return _linear(*args)
+            if x.dtype == torch.float32 and weight.shape[2:] == (1, 1):
+                return _conv1x1(*args)
+        return function(*args, **(kwargs or {}))
+
+
+def _conv1x1(x: Tensor, weight: Tensor, bias: Tensor, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups: int = 1):
+    return torch.mkldnn_convolution(x, weight, bias, padding, stride, dilation, groups)
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A linear layer over the last dimension of x as a 1x1 convolution of one column of pixels, channels last."""
+    pixels = x.reshape(1, -1, 1, x.shape[-1]).permute(0, 3, 1, 2)
+    y = _conv1x1(pixels, weight[..., None, None], bias)
+    return y.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
 
 
 class SubpixelDeconvolution(nn.ConvTranspose2d):
@@ -119,7 +148,7 @@ def relative_index(window: int) -> Tensor:
 
 
 def shift_masks(window: int) -> Tensor:
-    """(2, 2, 1, p, p) float: what to add to the scores of windows shifted by half their side.
+    """(2, 2, p, p) float: what to add to the scores of windows shifted by half their side.
 
     After the cyclic shift the windows of the last row (first index 1) and of the last column (second index 1) hold
     pixels from opposite sides of the picture, which must not see each other: -inf there, 0 elsewhere.
@@ -127,7 +156,7 @@ def shift_masks(window: int) -> Tensor:
     far = torch.arange(window) >= window - window // 2
     row = far[:, None].expand(window, window).flatten()
     column = far[None, :].expand(window, window).flatten()
-    masks = torch.zeros(2, 2, 1, window**2, window**2)
+    masks = torch.zeros(2, 2, window**2, window**2)
     masks[1, :].masked_fill_(row[:, None] != row[None, :], float("-inf"))
     masks[:, 1].masked_fill_(column[:, None] != column[None, :], float("-inf"))
     return masks

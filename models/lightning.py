@@ -11,20 +11,26 @@ import torch
 from torch import Tensor
 
 from icm.errors import UserError
+from models.matcher import FaceMatcher, face_boxes
 from models.network import CodecNetwork
 from models.objective import RateDistortion, bits_by_latent, masked_psnr, selectivity
 
 _QUANTILES = "quantiles"
 _AVERAGE = "ema."
+_MATCHER = "matcher."
+# Adam's, of the recogniser that is trained along.
+_MATCHER_RATE = 1e-3
 
 
 class CodecTraining(pl.LightningModule):
-    """``network`` trained under ``objective`` by one Adam with two parameter groups.
+    """``network`` trained under ``objective`` by one Adam with two parameter groups, or three.
 
     The network's weights learn from the objective at rate ``lr``, divided by 10 at each epoch of ``milestones``; the
     entropy bottleneck's quantiles learn from ``network.aux_loss()`` at the constant rate ``aux_lr``. Neither loss
     reaches the other's parameters, so one backward pass of their sum serves both. Gradients of the network group
-    alone are clipped (``trainer.gradient_clip_val``, ``trainer.gradient_clip_algorithm``).
+    alone are clipped (``trainer.gradient_clip_val``, ``trainer.gradient_clip_algorithm``). Under an objective with an
+    ``identity_weight`` the third group is a face recogniser (`models.matcher`), which learns from its own loss, while
+    the network learns against that.
 
     A batch is {"image": (B, 3, H, W) float32 RGB in [0, 1], "mask": (B, 1, H, W) of 0 and 1} and, where pictures are
     padded, "valid": (B, 1, H, W), 0 in the padding; where faces are known, "faces": (B, 1, H, W), 1 inside them.
@@ -66,6 +72,7 @@ class CodecTraining(pl.LightningModule):
         self.lr, self.aux_lr, self.milestones = lr, aux_lr, sorted(milestones)
         self.ema_decay, self.seed = ema_decay, seed
         self.ema = copy.deepcopy(network).requires_grad_(False) if ema_decay else None
+        self.matcher = FaceMatcher() if objective.identity_weight else None
         self._sums: dict[str, Tensor] = {}
         self._bare = torch.zeros(())
 
@@ -75,7 +82,10 @@ class CodecTraining(pl.LightningModule):
         groups: tuple[list, list] = ([], [])
         for name, parameter in self.network.named_parameters():
             groups[name.endswith(_QUANTILES)].append(parameter)
-        return torch.optim.Adam([{"params": groups[0], "lr": self.lr}, {"params": groups[1], "lr": self.aux_lr}])
+        rated = [{"params": groups[0], "lr": self.lr}, {"params": groups[1], "lr": self.aux_lr}]
+        if self.matcher is not None:
+            rated.append({"params": list(self.matcher.parameters()), "lr": _MATCHER_RATE})
+        return torch.optim.Adam(rated)
 
     def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
         weights = optimizer.param_groups[0]["params"]
@@ -101,7 +111,17 @@ class CodecTraining(pl.LightningModule):
         checkpoint["empty_masks"] = float(self._bare)  # in the epoch so far
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        """Averaging may be switched on or off in a run that goes on: an average begins at the weights as they are."""
+        """Averaging may be switched on or off in a run that goes on: an average begins at the weights as they are.
+
+        Raises:
+            UserError: The checkpoint was trained with a recogniser along and this is not, or the other way round.
+        """
+        matched = any(name.startswith(_MATCHER) for name in checkpoint["state_dict"])
+        if matched != (self.matcher is not None):
+            raise UserError(
+                f"objective.identity_weight={self.objective.identity_weight}: the checkpoint was trained "
+                f"{'with' if matched else 'without'} a recogniser along; start from its weights alone: init_from=FILE"
+            )
         self._bare = torch.tensor(checkpoint.get("empty_masks", 0.0) if self.global_rank == 0 else 0.0)
         state = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith(_AVERAGE)}
         averaged = {name: value for name, value in checkpoint["state_dict"].items() if name.startswith(_AVERAGE)}
@@ -135,7 +155,7 @@ class CodecTraining(pl.LightningModule):
     def _set_rate(self) -> None:
         # A function of the epoch alone: a resumed or prolonged run has the rate of an uninterrupted one.
         drops = bisect_right(self.milestones, self.current_epoch)
-        network, quantiles = self.optimizers().param_groups
+        network, quantiles, *_ = self.optimizers().param_groups
         network["lr"], quantiles["lr"] = self.lr * 0.1**drops, self.aux_lr
 
     def training_step(self, batch: dict, index: int) -> Tensor:
@@ -147,6 +167,11 @@ class CodecTraining(pl.LightningModule):
         bare = terms.pop("empty_masks")
         terms["masked_psnr"] = torch.where(bare < len(x), terms["masked_psnr"], torch.nan)
         loss = terms["loss"] + auxiliary
+        if self.matcher is not None:
+            boxes = face_boxes(batch["faces"])
+            found = self.matcher(x, output["x_hat"], boxes, self.objective.identity_weight)
+            loss = loss + found["loss"]
+            terms |= {f"matcher_{name}": value for name, value in found.items()}
         curves = {f"train/{name}": value.detach() for name, value in {**terms, **_inside(output, batch)}.items()}
         rate = self.optimizers().param_groups[0]["lr"]
         self.log_dict({**curves, "train/aux_loss": auxiliary.detach(), "lr": rate}, batch_size=len(x))

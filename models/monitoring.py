@@ -19,7 +19,8 @@ from models.keep_checkpoints import Checkpoints
 
 _TRAIN = (
     "loss", "bpp", "bpp_y", "bpp_z", "distortion", "mse", "masked_mse", "psnr", "masked_psnr", "aux_loss",
-    "mask_coverage", "gate_coverage", "gate_in_faces", "gradient_norm", "images_per_second", "empty_masks",
+    "mask_coverage", "gate_coverage", "gate_in_faces", "matcher_loss", "matcher_rank1", "gradient_norm",
+    "images_per_second", "empty_masks",
 )  # fmt: skip
 _VAL = (
     "loss", "bpp", "distortion", "psnr", "masked_psnr", "selectivity", "empty_masks", "real_bpp", "estimated_bpp",
@@ -37,6 +38,8 @@ class MetricsFile(Logger):
     - bpp_y, bpp_z: the parts of bpp, by latent
     - mask_coverage, gate_coverage: the share of pixels in the mask, and the mean of the edge gate (blank without one);
       gate_in_faces: its mean inside faces, where data knows them
+    - matcher_loss, matcher_rank1: of the recogniser that is trained along: its cross-entropy, and the share of the
+      batch's coded faces whose original it finds (blank without one, or with fewer than two faces)
     - gradient_norm: of the network, before it is clipped
     - images_per_second: of all processes, over the steps since the last row; validations do not count
     - empty_masks: images without a masked pixel (training: in the epoch)

@@ -32,6 +32,8 @@ class CodecNetwork(CompressionModel):
         entropy_path: Modules from the decoded hyper-latent to the scales of the latent; what `models.portable` computes
             in float64. Empty for a network that has no portable form.
         signature: Names of tensors that tell this network's weights from those of any other.
+        settings: Buffers that the encoder works by, which belong into every file as the weights do; None where a
+            network does without.
         overlaps: The modules that `models.tiles` computes tile by tile: pixels of the picture for each position of
             their input, and how many pixels around a tile they get to see.
         bytes_per_pixel_and_width: Peak memory of compress or decompress on a CPU, in bytes for each pixel and unit of
@@ -42,6 +44,7 @@ class CodecNetwork(CompressionModel):
     hyper_stride: int = 64
     entropy_path: ClassVar[tuple[str, ...]] = ()
     signature: ClassVar[tuple[str, ...]]
+    settings: ClassVar[tuple[str, ...]] = ()
     overlaps: ClassVar[dict[str, tuple[int, int]]] = {"g_a": (1, 64), "g_s": (16, 64)}
     bytes_per_pixel_and_width: int
 

@@ -35,6 +35,8 @@ class RateDistortion:
         edge_odds: How much more a pixel near an edge weighs there than another one: edges are rare.
         face_weight: Weight of what shuts the edge prediction inside faces, for data that knows them: the mean over all
             pixels of softplus(logit) where there is a face is added to ``loss``; the cross-entropy leaves faces out.
+        identity_weight: Weight of what the codec learns against a face recogniser that is trained along, for data that
+            knows faces; `models.lightning` adds that, it is no part of ``loss``. 0: there is none.
         distortion: ``mse`` or ``ms_ssim``.
         warmup: Optimizer steps at the start of a training in which every pixel counts, as under ``plain``: a network
             learns to code pictures before it learns where to.
@@ -48,6 +50,7 @@ class RateDistortion:
     edge_weight: float = 0.0
     edge_odds: float = 3.0
     face_weight: float = 0.0
+    identity_weight: float = 0.0
     distortion: str = "mse"
     warmup: int = 0
 
@@ -62,8 +65,9 @@ class RateDistortion:
             raise UserError(f"objective.lmbda={self.lmbda}: must be a number above 0 (the paper: 0.02 to 0.06)")
         if not 0 < self.edge_odds < math.inf:
             raise UserError(f"objective.edge_odds={self.edge_odds}: must be a number above 0, such as 3")
-        if not 0 <= self.face_weight < math.inf:
-            raise UserError(f"objective.face_weight={self.face_weight}: must be a number, 0 or above")
+        for name, weight in (("face_weight", self.face_weight), ("identity_weight", self.identity_weight)):
+            if not 0 <= weight < math.inf:
+                raise UserError(f"objective.{name}={weight}: must be a number, 0 or above")
         if isinstance(self.warmup, bool) or not isinstance(self.warmup, int) or self.warmup < 0:
             raise UserError(f"objective.warmup={self.warmup}: must be a whole number of steps, 0 for none")
 

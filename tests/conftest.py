@@ -96,6 +96,27 @@ def wandb_records():
 
 
 @pytest.fixture
+def unseen(monkeypatch):
+    """The function ``unseen(path)``: a file that another machine has just made on a network disk.
+
+    Its name is not found before somebody lists its folder.
+    """
+    aside, listdir = {}, os.listdir
+
+    def hide(path: Path) -> None:
+        aside[path.parent] = path.rename(path.with_name(f"{path.name} elsewhere")), path
+
+    def reveal(folder):
+        if Path(folder) in aside:
+            there, path = aside.pop(Path(folder))
+            there.rename(path)
+        return listdir(folder)
+
+    monkeypatch.setattr(os, "listdir", reveal)
+    return hide
+
+
+@pytest.fixture
 def one_thread():
     """Small networks gain nothing from more, and lose much when the cores are busy."""
     import torch

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import os
 import re
@@ -5,7 +6,7 @@ import time
 
 import pytest
 
-from icm.files import WriteError, atomic_write, file_sha256, remove_abandoned
+from icm.files import WriteError, atomic_write, file_sha256, read_current, remove_abandoned
 from tests.conftest import ROOT
 
 
@@ -28,6 +29,36 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
         atomic_write(path, b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_what_a_network_disk_says_no_earlier_than_at_closing_leaves_the_old_file(tmp_path, monkeypatch):
+    path = atomic_write(tmp_path / "file", b"old")
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, "disk full")
+
+    monkeypatch.setattr(os, "close", full)
+    with pytest.raises(WriteError, match="disk full"):
+        atomic_write(path, b"new")
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_file_replaced_by_another_machine_is_read_again(tmp_path, monkeypatch):
+    path = atomic_write(tmp_path / "file", b"new")
+    read, failures = type(path).read_bytes, [errno.ESTALE]
+
+    def stale(self):
+        if failures:
+            raise OSError(failures.pop(), "stale file handle")
+        return read(self)
+
+    monkeypatch.setattr(type(path), "read_bytes", stale)
+    assert read_current(path) == b"new"
+    failures.append(errno.EACCES)
+    with pytest.raises(PermissionError):
+        read_current(path)
 
 
 def test_files_are_as_readable_as_ordinary_ones(tmp_path):

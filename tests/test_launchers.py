@@ -1,6 +1,8 @@
 """Sweeps in other processes: what is killed costs nothing else, and what is finished is not run again."""
 
+import errno
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -8,11 +10,16 @@ import time
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
-from icm.jobs import missing, read_jobs
+from hydra_plugins import icm_launchers
+from hydra_plugins.icm_launchers import Planned, SubmititSlurm
+from icm.jobs import SLURM, Started, missing, read_jobs
 from icm.sweeps import LOST
 
 pytest.importorskip("submitit", reason="submitit is not installed; run: make setup")
+from submitit.core.utils import JobPaths
+
 ROOT = Path(__file__).resolve().parents[1]
 APP = """
 import contextlib, json, os, signal, sys, time
@@ -130,6 +137,20 @@ def test_a_killed_process_of_joblib_costs_the_others_nothing(app):
     assert (app.sweep / "0/finished.json").is_file()
 
 
+def test_a_killed_process_of_ray_costs_the_others_nothing(app):
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    options = ["x=a,killed,fails,raises"]
+    assert "4 jobs to run" in app.run("ray", *options)
+    found = missing(app.sweep)
+    assert found["1 (x=killed)"].startswith(LOST)
+    assert found["2 (x=fails)"] == "no weights"
+    assert "no such picture" in found["3 (x=raises)"]
+    for name in ("1", "2", "3"):
+        (app.sweep / name / "finished.json").touch()
+    assert "0 jobs to run (4 measured already)" in app.run("ray", *options)
+    assert app.times() == [1, 1, 1, 1]
+
+
 def test_the_same_command_again_runs_only_what_has_no_result(app):
     options = ["x=a,fails,killed,raises,a", "hydra.launcher.cpus_per_task=1"]
     assert "4 jobs to run (1 repeat another)" in app.run("submitit_local", *options)
@@ -159,6 +180,41 @@ def test_jobs_outlive_the_command_that_started_them(app):
     app.take_up("submitit_local", options, "goes on as process", go)
     assert missing(app.sweep) == {}
     assert app.times() == [1, 1]
+
+
+def test_a_result_that_a_network_disk_does_not_show_yet_is_no_lost_job(tmp_path, unseen):
+    path = JobPaths(tmp_path / "%j", "7_1").result_pickle
+    path.parent.mkdir()
+    path.write_bytes(pickle.dumps(("success", None)))
+    unseen(path)
+    launcher = SubmititSlurm(submitit_folder=f"{tmp_path}/%j")
+    assert launcher._outcome(Started("1", (), SLURM, "7_1")) == ""
+
+
+def test_a_disk_that_is_away_for_a_while_ends_neither_the_command_nor_a_job(tmp_path, monkeypatch):
+    launcher = SubmititSlurm(submitit_folder=f"{tmp_path}/%j")
+    launcher.config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+    board = icm_launchers._Board(launcher, [Planned(0, tmp_path / "0", (), (), ())], [], 0, SLURM)
+    board.update([Started("0", (), SLURM, "7_0")])
+    away = [OSError(errno.ENOTCONN, "away")] * 5
+
+    def outcome(self, job):
+        if away:
+            raise away.pop()
+        return ""
+
+    monkeypatch.setattr(SubmititSlurm, "_outcome", outcome)
+    monkeypatch.setattr(SubmititSlurm, "poll_seconds", 0)
+    monkeypatch.setattr(icm_launchers, "alive", lambda jobs: {})
+    launcher._follow(board, [])
+    assert [job.over for job in read_jobs(tmp_path)] == [True]
+    assert missing(tmp_path) == {}
+    # It does not come back.
+    board.update([Started("0", (), SLURM, "7_0")])
+    away.append(OSError(errno.ENOTCONN, "away"))
+    monkeypatch.setattr(icm_launchers, "_AWAY", 0)
+    with pytest.raises(SystemExit, match="away; the same command goes on"):
+        launcher._follow(board, [])
 
 
 def _has_slurm() -> bool:

@@ -41,6 +41,8 @@ def test_what_may_be_right_is_left_to_hydra(arguments):
 def test_training_has_its_own_groups():
     assert "objective.lmbda=0.03" in advice("train", ["lmbda=0.03"])
     assert advice("train", ["experiment=small_edge_rate", "data.path=x", "data.scenes=10"]) is None
+    assert advice("train", ["experiment=small_private", "objective.identity_weight=1"]) is None
+    assert "objective=edge has no identity_weight" in advice("train", ["objective.identity_weight=1"])
 
 
 def test_a_dry_run_is_the_same_sweep_under_another_launcher():

@@ -24,7 +24,7 @@ NOT_IMPORTED = {
     "tensorboard", "tf-keras", "werkzeug",
 }  # fmt: skip
 # Extras that the code names when they are missing.
-OPTIONAL = {"ultralytics"}
+OPTIONAL = {"ray", "ultralytics"}
 
 
 def imported() -> set[str]:

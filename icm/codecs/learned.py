@@ -85,7 +85,7 @@ class LearnedCodec:
         models.checkpoint.CheckpointError: The checkpoint cannot be read.
     """
 
-    revision = 4
+    revision = 5
     ceiling = False
     uses_faces = False
     max_workers: int | None = 1

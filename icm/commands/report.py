@@ -50,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
 def merged_runs(directories: Sequence[Path]) -> list[Run]:
     """The finished runs of all the folders, each cell once (the first folder named wins)."""
     from icm.evaluation.results import load_runs
+    from icm.jobs import missing
+    from icm.sweeps import print_failures
 
     cells: dict[str, Run] = {}
     for directory in directories:
@@ -57,6 +59,7 @@ def merged_runs(directories: Sequence[Path]) -> list[Run]:
             raise UserError(f"{directory}: no such folder; name a run or sweep folder of evaluate.py")
         runs = load_runs(directory)
         if not runs:
+            print_failures(directory, missing(directory))
             raise UserError(f"{directory}: no finished run in it; a finished one holds summary.json")
         for found in runs:
             cells.setdefault(found.summary["cell"], found)

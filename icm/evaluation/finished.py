@@ -16,7 +16,7 @@ from icm.evaluation.cache import Cache, content_key
 from icm.evaluation.job import Job
 from icm.evaluation.results import ResultsError, Run, load_run
 from icm.faces.sources import Shard
-from icm.files import atomic_write, file_sha256
+from icm.files import atomic_write, file_sha256, look_again, read_current
 from icm.jobs import FILE as JOBS
 from icm.sweeps import EARLIER, FINISHED
 
@@ -105,6 +105,8 @@ def reuse(source: Path, names: Sequence[str], directory: Path) -> Run:
 def all_parts(sweep: Path, one: Mark) -> bool:
     """Whether every part of the pictures has finished in a sweep, given the mark of one of them."""
     count = int(str(one["shard"]).partition("/")[2])
+    for folder in sweep.iterdir():
+        look_again(folder)  # two parts that end at once on two machines must not miss each other
     found = [_read(path.parent) for path in sweep.glob(f"*/{FINISHED}")]
     return {entry["shard"] for entry in found if _same(entry, one)} >= {f"{index}/{count}" for index in range(count)}
 
@@ -135,7 +137,7 @@ def _is_intact(directory: Path, entry: Mark, summary: str = "summary.json") -> b
 
 def _read(directory: Path) -> Mark:
     try:
-        return dict(json.loads((directory / FINISHED).read_text(encoding="utf-8")))
+        return dict(json.loads(read_current(directory / FINISHED)))
     except (OSError, ValueError, TypeError):
         return {}
 

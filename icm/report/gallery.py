@@ -1,6 +1,7 @@
 """The faces of a report as small pictures: one strip a face, the original and every point of it side by side."""
 
 import base64
+import functools
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,13 +66,14 @@ def make_gallery(points: Sequence[Point], room: int) -> Gallery:
     keys = all_faces(points)
     ranked = by_exposure(points, keys)[:FACES]
     sample = ranked[:: max(1, len(ranked) // _SAMPLE)]
+    strip_of = functools.cache(functools.partial(_strip, points))
     for side, quality in STEPS:
-        sizes = [len(strip.uri or "") for key in sample for strip in [_strip(points, key, side, quality)]]
+        sizes = [len(strip_of(key, side, quality).uri or "") for key in sample]
         if sum(sizes) * len(ranked) <= 0.9 * room * max(1, len(sample)):
             break
     strips: dict[FaceKey, Strip] = {}
     # Pillow decodes, scales and encodes outside Python's lock.
-    for key, made in in_threads(lambda key: _strip(points, key, side, quality), ranked):
+    for key, made in in_threads(lambda key: strip_of(key, side, quality), ranked):
         strip = made.result()
         room -= len(strip.uri or "")
         if room < 0:

@@ -31,3 +31,14 @@ def check_parts(network: "CodecNetwork", objective: "RateDistortion", data: "Lig
             raise UserError(f"data.{name}={side}: objective.distortion=ms_ssim takes {MS_SSIM_SIDE} pixels or more")
     if objective.region == "object" and data.masks.region != "object":
         raise UserError("objective=object counts the insides of objects, which masks=objects has; add that")
+    if objective.identity_weight:
+        if not getattr(data, "faces", None):
+            raise UserError(
+                f"objective.identity_weight={objective.identity_weight}: needs data that knows faces; use data=scenes "
+                "with data.faces=FILE, or 0"
+            )
+        if getattr(network, "trained", "all") == "gate":
+            raise UserError(
+                f"objective.identity_weight={objective.identity_weight} network.trained=gate: the gate alone learns "
+                "nothing from what is decoded; use network.trained=all or codec"
+            )

@@ -90,6 +90,14 @@ def test_a_job_is_measured_again_where_any_of_its_files_is_not_as_it_was(photos,
     assert not is_finished(one, folder)
 
 
+def test_two_parts_that_end_at_once_on_two_machines_do_not_miss_each_other(photos, tmp_path, unseen):
+    parts = [mark(job(photos, shard=(index, 2))) for index in (0, 1)]
+    for name, part in zip("01", parts, strict=True):
+        write_mark(tmp_path / "sweep" / name, part)
+    unseen(tmp_path / "sweep/0/finished.json")
+    assert all_parts(tmp_path / "sweep", parts[1])
+
+
 def test_a_job_in_another_folder_takes_a_copy_of_what_the_same_one_left(photos, tmp_path, monkeypatch):
     cache, first, second = Cache(tmp_path / "cache"), tmp_path / "first", tmp_path / "second"
     one = Job(NoCodec(), FolderFaces(photos), [PictureTask("edges")])

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from icm.errors import UserError
 from models.checkpoint import load_network, save_safetensors
 from models.gated import GatedHyperprior, gated
 from models.objective import RateDistortion, edge_cross_entropy
@@ -65,14 +66,22 @@ def test_pixels_of_faces_leave_the_cross_entropy_and_shut_the_gate(network):
     assert opened - shut == pytest.approx(2 * 5 / 4, rel=1e-4)
 
 
-def test_training_the_gate_alone_leaves_the_codec_and_its_streams(network):
-    alone = GatedHyperprior(N=16, M=24, gate=8, gate_only=True)
+@pytest.mark.parametrize("part", ["gate", "codec"])
+def test_training_one_part_leaves_the_other_as_it_is(network, part):
+    alone = GatedHyperprior(N=16, M=24, gate=8, trained=part)
     alone.load_state_dict(network.state_dict())
     x, mask = torch.rand(1, 3, 64, 64), (torch.rand(1, 1, 64, 64) > 0.9).float()
-    RateDistortion(lmbda=0.01, edge_weight=1)(alone(x), x, mask)["loss"].backward()
+    (RateDistortion(lmbda=0.01, edge_weight=1)(alone(x), x, mask)["loss"] + alone.aux_loss()).backward()
     learnt = {name for name, parameter in alone.named_parameters() if parameter.grad is not None}
-    assert learnt == {name for name, _ in alone.named_parameters() if name.startswith("gate.")}
+    gate = {name for name, _ in alone.named_parameters() if name.startswith("gate.")}
+    everything = {name for name, _ in alone.named_parameters()}
+    assert learnt == (gate if part == "gate" else everything - gate)
     assert alone.architecture() == network.architecture()
+
+
+def test_what_is_trained_is_one_of_three():
+    with pytest.raises(UserError, match=r"network\.trained=decoder: choose from all, gate, codec"):
+        GatedHyperprior(N=16, M=24, gate=8, trained="decoder")
 
 
 def test_streams_decode_to_the_networks_own_picture_after_a_round_trip_through_a_file(network, tmp_path):
@@ -85,3 +94,16 @@ def test_streams_decode_to_the_networks_own_picture_after_a_round_trip_through_a
         decoded = loaded.decompress(coded["strings"], coded["shape"])["x_hat"]
         expected = torch.cat([loaded(image)["x_hat"].clamp(0, 1) for image in x.split(1)])
     assert torch.equal(decoded, expected)
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_the_squares_are_in_the_file_and_the_encoder_that_is_read_back_uses_them(half, tmp_path):
+    torch.manual_seed(0)
+    network = GatedHyperprior(N=16, M=24, gate=8, blocks=4)
+    network.gate.out.bias.data -= 20  # shut everywhere
+    loaded = load_network(save_safetensors(network, tmp_path / "gated.safetensors", half=half))
+    assert loaded.architecture() == network.architecture() == {"N": 16, "M": 24, "gate": 8, "blocks": 4}
+    x = torch.rand(1, 3, 128, 128)
+    square = torch.nn.functional.avg_pool2d(x, 32).repeat_interleave(32, 2).repeat_interleave(32, 3)
+    with torch.no_grad():
+        assert loaded.compress(x)["strings"] == loaded.compress(square)["strings"]

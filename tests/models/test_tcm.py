@@ -126,6 +126,31 @@ def test_the_fused_kernel_attends_as_the_plain_one(tiny_tcm, waves):
     assert not any(module.fused for module in tiny_tcm.atten_scale.modules() if isinstance(module, WindowAttention))
 
 
+def test_linear_layers_and_1x1_convolutions_are_the_same_by_onednn(waves, monkeypatch):
+    from compressai.layers import GDN
+
+    from models.layers import ChannelsLast, MixtureBlock
+
+    torch.manual_seed(0)
+    blocks = nn.Conv2d(3, 24, 1, stride=2), MixtureBlock(12, 6, 8, shifted=True), GDN(24)
+    layers = ChannelsLast(*blocks).eval()
+    x = waves(64, 128)
+    with torch.inference_mode():
+        quick = layers(x)
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+        torch.testing.assert_close(layers(x), quick, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(nn.Sequential(*blocks).eval()(x), quick, atol=1e-5, rtol=1e-5)
+
+
+def test_a_network_can_be_laid_out_channels_last(tiny_tcm, waves):
+    """As training on a GPU does, in training mode."""
+    x = waves(128, 128)
+    with torch.no_grad():
+        before = tiny_tcm(x)["x_hat"]
+        after = tiny_tcm.to(memory_format=torch.channels_last)(x.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(after["x_hat"], before, atol=1e-4, rtol=1e-4)
+
+
 def test_side_by_side_changes_no_bit_of_means_and_scales(tiny_tcm, waves):
     x, found = waves(128, 256), []
     for threads in (1, 3):

@@ -165,3 +165,11 @@ def test_mistakes_are_one_line(arguments, message, tmp_path, monkeypatch, capsys
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_a_sweep_without_a_finished_job_says_what_became_of_each(tmp_path, capsys):
+    write_jobs(tmp_path, [Started("0", ("qp=32",), SLURM, None)])
+    assert main(["report", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert "job 0 (qp=32) is lost: it was not started yet" in error
+    assert "no finished run" in error
