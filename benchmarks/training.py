@@ -72,7 +72,7 @@ def ours_tasks(device: str, precision: str, variant: str = "") -> Tasks:
         training.configure_gradient_clipping(optimizer, 1.0, "norm")
         optimizer.step()
         optimizer.zero_grad()
-        return float(loss)
+        return float(loss.detach())
 
     return _tasks(step, device)
 
@@ -101,7 +101,7 @@ def peer_tasks(published: Path, device: str) -> Tasks:
         optimizer.step()
         network.aux_loss().backward()
         auxiliary.step()
-        return float(loss)
+        return float(loss.detach())
 
     return _tasks(step, device)
 
