@@ -197,8 +197,9 @@ class WindowAttention(nn.Module):
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         bias = self.relative_position_params.flatten(1)[:, self._relative_index]
+        in_steps = self.training and query.device.type == "cpu"
         if not self.shifted:
-            return attend(query, key, value, bias, self.fused)
+            return attend(query, key, value, bias, self.fused, in_steps)
         # Four kinds of window share four masks; one mask for each window would take gigabytes on a large picture.
         last_row, last_column = query.shape[1] - 1, query.shape[2] - 1
         row_bands = (slice(0, last_row), slice(last_row, None))
@@ -209,16 +210,21 @@ class WindowAttention(nn.Module):
             for j, part in enumerate(column_bands):
                 q, k, v = query[:, band, part], key[:, band, part], value[:, band, part]
                 mask = bias + self._shift_masks[i, j]
-                parts.append(attend(q, k, v, mask, self.fused) if q.numel() else q)
+                parts.append(attend(q, k, v, mask, self.fused, in_steps) if q.numel() else q)
             bands.append(torch.cat(parts, dim=2))
         return torch.cat(bands, dim=1)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, fused: bool) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, fused: bool, in_steps: bool = False) -> Tensor:
     """softmax(q k^T / sqrt(d) + bias) v; all (B, rows, columns, heads, p, d), ``bias`` (heads, p, p).
 
     ``fused``: by a kernel that keeps no scores in memory, where torch has one for the device; else step by step.
+    ``in_steps``: by products and a softmax of our own. Torch has no kernel on a CPU that differentiates a bias, and its
+    own steps look for rows without a score, which windows never have.
     """
+    if in_steps:
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2) + bias.to(query.dtype)
+        return scores.softmax(-1).to(value.dtype) @ value
     shape = query.shape
     # Four dimensions: the fused kernels take no more. On a CPU they take no mask of three.
     query, key, value = query.flatten(0, 2), key.flatten(0, 2), value.flatten(0, 2)

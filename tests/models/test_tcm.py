@@ -126,6 +126,21 @@ def test_the_fused_kernel_attends_as_the_plain_one(tiny_tcm, waves):
     assert not any(module.fused for module in tiny_tcm.atten_scale.modules() if isinstance(module, WindowAttention))
 
 
+def test_attention_in_steps_is_that_of_torch():
+    from models.layers import attend
+
+    torch.manual_seed(0)
+    found = []
+    for in_steps in (False, True):
+        torch.manual_seed(0)
+        query, key, value = (torch.randn(1, 2, 3, 4, 16, 8, requires_grad=True) for _ in range(3))
+        bias = torch.randn(4, 16, 16, requires_grad=True)
+        result = attend(query, key, value, bias, fused=True, in_steps=in_steps)
+        found.append((result, *torch.autograd.grad(result.square().sum(), (query, key, value, bias))))
+    for plain, stepped in zip(*found, strict=True):
+        torch.testing.assert_close(stepped, plain, atol=1e-5, rtol=1e-4)
+
+
 def test_linear_layers_and_1x1_convolutions_are_the_same_by_onednn(waves, monkeypatch):
     from compressai.layers import GDN
 
