@@ -22,7 +22,12 @@ from icm.files import atomic_write
 from icm.overrides import advice
 from icm.sweeps import failures_recorded
 from icm.training.checks import check_matmul_precision, check_parts
-from icm.training.processes import default_run_name, is_first_process, refuse_distributed_sweep
+from icm.training.processes import (
+    default_run_name,
+    hold_back_requeue,
+    is_first_process,
+    refuse_distributed_sweep,
+)
 from icm.training.run_folder import FinishedRunError, RunFolder
 from icm.training.start import find_start
 from icm.training.summary import Summary, first_line, label, summarise
@@ -148,6 +153,7 @@ def main(cfg: DictConfig) -> None:
 
 if __name__ == "__main__":
     begin_command("train.py")
+    hold_back_requeue()
     if mistake := advice("train", sys.argv[1:]):
         sys.exit(f"train.py: {mistake}")
     if text := help_text("train", sys.argv[1:]):

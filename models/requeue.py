@@ -46,6 +46,8 @@ class Requeue(pl.Callback):
             for number in (signal.SIGUSR1, signal.SIGUSR2):
                 if number == signal.SIGUSR1 or callable(signal.getsignal(number)):
                     self._before[number] = signal.signal(number, self._note)
+            # One that came before (`icm.training.processes.hold_back_requeue`) comes now.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any) -> None:
         if not self._before or trainer.is_last_batch:

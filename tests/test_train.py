@@ -454,6 +454,33 @@ def test_slurms_signal_saves_requeues_and_the_run_goes_on_at_the_next_step(small
     assert steps == list(range(1, 2 * STEPS_AN_EPOCH + 1))
 
 
+def test_slurms_signal_before_the_first_step_is_heeded_after_it(small, tmp_path):
+    """Importing and reading the data take their time."""
+    run = tmp_path / "run.py"
+    run.write_text(
+        "import os, runpy, signal, sys\n"
+        "import icm.training.trainer\n"
+        "build = icm.training.trainer.build_trainer\n"
+        "def signalled(*arguments):\n"
+        "    os.kill(os.getpid(), signal.SIGUSR1)\n"
+        "    return build(*arguments)\n"
+        "icm.training.trainer.build_trainer = signalled\n"
+        f"runpy.run_path({str(ROOT / 'train.py')!r}, run_name='__main__')\n"
+    )
+    tool = tmp_path / "scontrol"
+    tool.write_text(f"#!/bin/sh\necho $* > {tmp_path}/asked\n")
+    tool.chmod(0o755)
+    folder = tmp_path / "run"
+    slurm = {"SLURM_JOB_ID": "47", "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(run), *small, f"hydra.run.dir={folder}"],
+        cwd=tmp_path, env=environment(**slurm), capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "asked").read_text() == "requeue 47\n"
+    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 1
+
+
 def test_a_run_stopped_within_an_epoch_goes_on_as_if_it_had_not_been(small, tmp_path, monkeypatch):
     """The same samples, the same noise, the same figures; here after step 6 of 8."""
     from models.last_step import LastStep

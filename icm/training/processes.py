@@ -2,6 +2,7 @@
 
 import functools
 import os
+import signal
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -18,6 +19,15 @@ def is_first_process() -> bool:
     """
     ranks = [os.environ[name] for name in _RANK_VARIABLES if name in os.environ]
     return not ranks or ranks[0] == "0"
+
+
+def hold_back_requeue() -> None:
+    """Let SLURM's SIGUSR1 wait until training can heed it (`models.requeue`): before, it would end the job as failed.
+
+    For the start of a command: threads that are there already would still take the signal.
+    """
+    if "SLURM_JOB_ID" in os.environ:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 
 
 @functools.cache
