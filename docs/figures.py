@@ -26,7 +26,7 @@ from icm.report.points import collect_points
 
 DOCS = Path(__file__).resolve().parent
 SCENES = (0, 4, 9)
-COLUMNS = ("vvc:37", "sa_icm:control:mid", "sa_icm:edge:mid", "sa_icm:faceless:low")
+COLUMNS = ("vvc:37", "sa_icm:control:mid", "sa_icm:edge:mid", "sa_icm:faceless:mid")
 
 FACES = (
     "vvc:32", "vvc:37", "vvc:40", "sa_icm:control:mid", "sa_icm:control:low", "sa_icm:edge:mid", "sa_icm:edge:low",

@@ -215,7 +215,7 @@ class LearnedCodec:
         if type(tile) is not int or not _is_tile(tile):
             raise BitstreamError(f"the header makes no sense: tile={tile}")
         network, weights = self._network(listed_at is not None)
-        if container.weights_id != weights:
+        if container.weights_id not in (weights, *shipped.earlier_ids(self.checkpoint)):
             raise BitstreamError(
                 f"coded with weights {container.weights_id or '(none)'}, but {self.checkpoint} holds {weights}: "
                 "name the checkpoint it was coded with"

@@ -48,12 +48,22 @@ def path_of(weights_id: str) -> Path:
         BitstreamError: It is none of them.
     """
     for path in sorted(FOLDER.glob("*.json")):
-        if _card(path)["weights_id"] == weights_id:
+        if weights_id in (_card(path)["weights_id"], *_earlier(path)):
             return _checked(path).path
     raise BitstreamError(
         f"coded with weights {weights_id}, which are not among the shipped ones: name the checkpoint it was coded with "
         "(--checkpoint PATH)"
     )
+
+
+def earlier_ids(path: Path) -> tuple[str, ...]:
+    """Ids of networks that shipped once and had the very decoder of this file, whose streams it therefore decodes."""
+    card = path.with_suffix(".json")
+    return _earlier(card) if path.parent == FOLDER and card.is_file() else ()
+
+
+def _earlier(card: Path) -> tuple[str, ...]:
+    return tuple(_card(card).get("decodes", ()))
 
 
 def _checked(card: Path) -> Shipped:

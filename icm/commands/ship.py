@@ -2,7 +2,8 @@
 
 A card says how the network was trained (``network``, ``objective``, ``masks``, ``data``, ``optimizer``, ``lambda``,
 ``steps``, ``seed``, ``commit``), what the file is (``parameters``, ``sha256``, ``weights_id``), and, under
-``held_out``, what it does on images that training never saw (`measure`).
+``held_out``, what it does on images that training never saw (`measure`). ``decodes``, added by hand, are ids of
+networks that shipped before and had the very same decoder.
 """
 
 import argparse

@@ -1,13 +1,14 @@
 """The shipped networks, and how one is found."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from icm import codecs
 from icm.codecs import shipped
-from icm.codecs.base import BitstreamError, CodecError, unpack
+from icm.codecs.base import BitstreamError, CodecError, pack, unpack
 from icm.files import file_sha256
 
 
@@ -49,6 +50,20 @@ def test_a_stream_finds_its_weights_by_itself(folder, make_picture):
     assert codecs.decode(streams["edge"], checkpoint=folder / "edge_mid.safetensors").shape == picture.shape
 
 
+def test_streams_of_an_earlier_network_with_the_same_decoder_go_on_decoding(folder, make_picture):
+    """As when the gate of a shipped network, which the encoder alone uses, was replaced."""
+    card = folder / "edge_mid.json"
+    content = json.loads(card.read_text())
+    stream = codecs.create("sa_icm").encode(make_picture(70, 90))
+    expected = codecs.decode(stream)
+    card.write_text(json.dumps({**content, "decodes": ["00" * 8]}))
+    earlier = pack(replace(unpack(stream), weights_id="00" * 8))
+    assert np.array_equal(codecs.decode(earlier), expected)
+    assert np.array_equal(codecs.decode(stream), expected)
+    with pytest.raises(BitstreamError, match="not among the shipped"):
+        codecs.decode(pack(replace(unpack(stream), weights_id="11" * 8)))
+
+
 def test_missing_and_damaged_files_and_bad_options_are_named(folder):
     with pytest.raises(CodecError, match=r"edge_high\.json: missing.*codec\.checkpoint=PATH"):
         codecs.create("sa_icm", rate="high")
@@ -78,6 +93,8 @@ def test_every_shipped_network_is_what_its_card_says(variant, rate):
     assert weights_id(loaded) == network.card["weights_id"]
     assert sum(parameter.numel() for parameter in loaded.parameters()) == network.card["parameters"]
     assert (network.card["variant"], network.card["rate"]) == (variant, rate)
+    told = {name: network.card["network"].get(name) for name in ("N", "M", "gate", "blocks")}
+    assert loaded.architecture() == {name: value for name, value in told.items() if value is not None}
 
 
 @pytest.mark.parametrize("variant", shipped.VARIANTS)
