@@ -67,8 +67,11 @@ def _processor() -> str:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
         return platform.processor()
-    names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+    if "model name" not in told:
+        return platform.machine()
+    # Virtual machines often say no more than the make.
+    return f"{told['model name']} (family {told.get('cpu family')}, model {told.get('model')})"
 
 
 if __name__ == "__main__":

@@ -113,19 +113,19 @@ def fit(trainer: "Trainer", module: "LightningModule", data: "LightningDataModul
         stop.requeue()
         raise
     except RuntimeError as error:
+        if "DataLoader worker" in str(error):
+            raise UserError(
+                f"data.workers={getattr(data, 'workers', None)}: a process that loads pictures was killed "
+                f"({_one_line(error)}), perhaps for want of memory; the same command goes on from the last checkpoint; "
+                "try fewer data.workers"
+            ) from error
         if isinstance(error.__context__, OSError):  # Lightning raises it in place of what kept a process from starting
             reason = error.__context__.strerror
             raise UserError(
                 f"data.workers={getattr(data, 'workers', None)}: no process that loads pictures can be started "
                 f"({reason}); see whether /dev/shm can be written, or use data.workers=0"
             ) from error
-        if "DataLoader worker" not in str(error):
-            raise
-        raise UserError(
-            f"data.workers={getattr(data, 'workers', None)}: a process that loads pictures was killed "
-            f"({_one_line(error)}), perhaps for want of memory; the same command goes on from the last checkpoint; try "
-            "fewer data.workers"
-        ) from error
+        raise
     except SIGTERMException as stop:
         raise SystemExit(128 + signal.SIGTERM) from stop
     finally:
