@@ -342,7 +342,7 @@ def test_dry_run_finds_a_gradient_for_every_parameter(network, small, tmp_path):
         ("objective.distortion=ms_ssim", r"data.crop=64: objective.distortion=ms_ssim takes 161 pixels or more"),
         ("objective.warmup=-5", r"objective.warmup=-5: must be"),
         ("+objective.identity_weight=-1", r"objective.identity_weight=-1: must be a number, 0 or above"),
-        ("objective=private", r"objective.identity_weight=0.2: needs data that knows faces; use data=scenes"),
+        ("objective=private", r"objective.identity_weight=5: needs data that knows faces; use data=scenes"),
         ("validation.bitstreams=true", r"validation.bitstreams=True: use a number of pictures"),
     ],
 )
