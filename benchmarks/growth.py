@@ -19,7 +19,7 @@ from icm.api import GivenImages
 from icm.attacks.direct import Direct
 from icm.evaluation.cache import Cache
 from icm.evaluation.faces import FacesTask
-from icm.evaluation.finished import find_earlier, remember, reuse, run_key
+from icm.evaluation.finished import find_earlier, mark, remember, reuse, run_key, write_mark
 from icm.evaluation.job import Job
 from icm.faces.detection import WholePicture
 from icm.faces.embedding import Embedder
@@ -82,7 +82,7 @@ def _sweep(folder: Path, images: int, embedders: int, points: int) -> float:
             reuse(*earlier, directory)
         else:
             job.run(cache, directory)
-        remember(key, directory, cache)
+        remember(key, directory, write_mark(directory, mark(job)), cache)
     return time.perf_counter() - start
 
 

@@ -95,9 +95,9 @@ def run_configured(cfg: DictConfig, directory: Path, sweep: Path | None = None) 
         run = reuse(*earlier, directory)
     else:
         run = job.run(cache, directory)
-    write_mark(directory, found)
+    files = write_mark(directory, found)
     if key:
-        remember(key, directory, cache)
+        remember(key, directory, files, cache)
     return run, False
 
 

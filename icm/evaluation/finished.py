@@ -6,7 +6,7 @@ it left, if the code is the same too.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -36,11 +36,16 @@ def mark(job: Job) -> Mark:
     return {"cell": job.cell, "pictures": content_key(pictures=pictures), "shard": shard}
 
 
-def write_mark(directory: Path, found: Mark) -> None:
-    """Say that a job has finished in a folder, and what files it left there; the last thing that it does."""
+def write_mark(directory: Path, found: Mark) -> dict[str, str]:
+    """Say that a job has finished in a folder, and what files it left there; the last thing that it does.
+
+    Returns:
+        The SHA-256 of each file, by its path inside the folder.
+    """
     paths = [path for pattern in ("*.json", "*.csv", "crops/*/*") for path in directory.glob(pattern)]
     files = {path.relative_to(directory).as_posix(): file_sha256(path) for path in paths if path.name not in _OF_OTHERS}
     atomic_write(directory / FINISHED, json.dumps({**found, "files": files}) + "\n")
+    return files
 
 
 def is_finished(job: Job, directory: Path) -> bool:
@@ -75,9 +80,9 @@ def run_key(job: Job) -> str | None:
         return None
 
 
-def remember(key: str, directory: Path, cache: Cache) -> None:
+def remember(key: str, directory: Path, files: Mapping[str, str], cache: Cache) -> None:
     """Note in the cache what files a job has left in a folder (`write_mark`), so that `find_earlier` finds them."""
-    entry = {"directory": str(directory.resolve()), "files": _read(directory)["files"]}
+    entry = {"directory": str(directory.resolve()), "files": files}
     cache.put("run", key, json.dumps(entry).encode())
 
 

@@ -104,8 +104,7 @@ def test_a_job_in_another_folder_takes_a_copy_of_what_the_same_one_left(photos, 
     key = run_key(one)
     assert find_earlier(key, cache) is None
     made = one.run(cache, first)
-    write_mark(first, mark(one))
-    remember(key, first, cache)
+    remember(key, first, write_mark(first, mark(one)), cache)
     (first / "table.csv").write_text("by the report, after the job\n")
     copied = reuse(*find_earlier(run_key(Job(NoCodec(), FolderFaces(photos), [PictureTask("edges")])), cache), second)
     assert copied.summary == made.summary
