@@ -41,7 +41,8 @@ class _OneDnn(TorchFunctionMode):
     """
 
     def __torch_function__(self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        if function in (F.linear, F.conv2d) and torch.backends.mkldnn.enabled:
+        plain = torch.compiler.is_compiling() or not torch.backends.mkldnn.enabled
+        if function in (F.linear, F.conv2d) and not plain:
             x, weight = args[:2]
             if x.dtype == torch.float32 and function is F.linear:
                 return _linear(*args)
