@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -38,7 +39,7 @@ class Cache:
 
     def __init__(self, root: Path | str):
         self.root = Path(root).expanduser()
-        self._writable = True
+        self._writable, self._lock = True, Lock()
         self._tidy()
 
     def _tidy(self) -> None:
@@ -68,8 +69,10 @@ class Cache:
         try:
             atomic_write(self._path(kind, key), hashlib.sha256(blob).digest() + blob)
         except WriteError as error:
-            self._writable = False
-            log.warning("cache=%s: nothing more is kept for a later run: %s", self.root, error)
+            with self._lock:  # of several threads that are told so at once, one says it
+                told, self._writable = not self._writable, False
+            if not told:
+                log.warning("cache=%s: nothing more is kept for a later run: %s", self.root, error)
 
 
 def shared_cache() -> Cache:

@@ -1,9 +1,12 @@
 import multiprocessing
 import os
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 
 from icm.evaluation.cache import Cache, content_key, image_hash
+from icm.files import WriteError
 
 
 def test_what_is_put_comes_back_and_the_rest_is_absent(tmp_path):
@@ -83,3 +86,17 @@ def test_a_cache_that_cannot_be_written_is_one_warning_and_reads_on(tmp_path, ca
     assert len(caplog.records) == 1
     assert "nothing more is kept for a later run" in caplog.text
     assert "Not a directory" in caplog.text
+
+
+def test_threads_that_find_the_disk_full_at_once_say_so_once(tmp_path, caplog, monkeypatch):
+    meeting = Barrier(4)
+
+    def full(path, data):
+        meeting.wait()
+        raise WriteError(f"{path}: cannot be written (No space left on device)")
+
+    monkeypatch.setattr("icm.evaluation.cache.atomic_write", full)
+    cache = Cache(tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda value: cache.put("boxes", "ab" * 32, bytes([value])), range(4)))
+    assert len(caplog.records) == 1
