@@ -558,8 +558,10 @@ def test_processes_that_cannot_start_are_one_line(small, tmp_path, monkeypatch):
     processes = torch.utils.data.dataloader._MultiProcessingDataLoaderIter
     monkeypatch.setattr(processes, "__init__", refuse)
     monkeypatch.setattr(processes, "_shutdown", True, raising=False)  # what was not begun has nothing to end
+    handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(UserError, match=r"^data\.workers=1: no process .*Read-only.*/dev/shm.*data\.workers=0$"):
         train.train(compose(*small, "data.workers=1"), tmp_path / "run")
+    assert signal.getsignal(signal.SIGTERM) is handler
 
 
 def test_killed_training_resumes_from_its_last_checkpoint_and_says_so(small, tmp_path, caplog):

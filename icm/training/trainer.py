@@ -99,7 +99,7 @@ def fit(trainer: "Trainer", module: "LightningModule", data: "LightningDataModul
 
     from models.requeue import StoppedForRequeue
 
-    began = time.monotonic()
+    began, handler = time.monotonic(), signal.getsignal(signal.SIGTERM)
     try:
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
         return time.monotonic() - began
@@ -130,6 +130,8 @@ def fit(trainer: "Trainer", module: "LightningModule", data: "LightningDataModul
         raise SystemExit(128 + signal.SIGTERM) from stop
     finally:
         close_loggers()
+        if signal.getsignal(signal.SIGTERM) is not handler:  # Lightning leaves its own where loading cannot start
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _set_matmul_precision(precision: str, device: str) -> None:
