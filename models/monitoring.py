@@ -39,7 +39,7 @@ class MetricsFile(Logger):
     - mask_coverage, gate_coverage: the share of pixels in the mask, and the mean of the edge gate (blank without one);
       gate_in_faces: its mean inside faces, where data knows them
     - matcher_loss, matcher_rank1: of the recogniser that is trained along: its cross-entropy, and the share of the
-      batch's coded faces whose original it finds (blank without one, or with fewer than two faces)
+      batch's coded faces whose original it finds (blank without one; with fewer than two faces 0 and blank)
     - gradient_norm: of the network, before it is clipped
     - images_per_second: of all processes, over the steps since the last row; validations do not count
     - empty_masks: images without a masked pixel (training: in the epoch)

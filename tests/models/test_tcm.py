@@ -141,7 +141,7 @@ def test_attention_in_steps_is_that_of_torch():
         torch.testing.assert_close(stepped, plain, atol=1e-5, rtol=1e-4)
 
 
-def test_linear_layers_and_1x1_convolutions_are_the_same_by_onednn(waves, monkeypatch):
+def test_linear_layers_and_1x1_convolutions_are_the_same_by_onednn_which_can_be_switched_off(waves, monkeypatch):
     from compressai.layers import GDN
 
     from models.layers import ChannelsLast, MixtureBlock
@@ -149,11 +149,13 @@ def test_linear_layers_and_1x1_convolutions_are_the_same_by_onednn(waves, monkey
     torch.manual_seed(0)
     blocks = nn.Conv2d(3, 24, 1, stride=2), MixtureBlock(12, 6, 8, shifted=True), GDN(24)
     layers = ChannelsLast(*blocks).eval()
-    x = waves(64, 128)
+    x, convolve, calls = waves(64, 128), torch.mkldnn_convolution, []
+    monkeypatch.setattr(torch, "mkldnn_convolution", lambda *arguments: calls.append(1) or convolve(*arguments))
     with torch.inference_mode():
-        quick = layers(x)
-        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-        torch.testing.assert_close(layers(x), quick, atol=1e-6, rtol=1e-5)
+        quick, by_onednn = layers(x), len(calls)
+        with torch.backends.mkldnn.flags(enabled=False):
+            torch.testing.assert_close(layers(x), quick, atol=1e-5, rtol=1e-5)
+    assert len(calls) == by_onednn > 0
     torch.testing.assert_close(nn.Sequential(*blocks).eval()(x), quick, atol=1e-5, rtol=1e-5)
 
 
