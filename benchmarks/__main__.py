@@ -17,7 +17,8 @@ from icm.files import atomic_write
 from icm.provenance import git_commit, versions
 
 BENCHMARKS = (
-    "start", "detection", "embedders", "table", "vvc", "masks", "growth", "learned", "tcm", "training", "memory",
+    "start", "detection", "overlap", "embedders", "table", "vvc", "masks", "growth", "learned", "tcm", "training",
+    "memory",
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """One job: one codec at one operating point, the pictures of one source, any number of tasks. Writes the summary."""
 
 import contextlib
+import functools
 import logging
 import math
 import time
@@ -92,14 +93,12 @@ class Job:
         """
         context = Context(cache, directory, self.codec.title, self.seed, self.source.pairs)
         seconds: dict[str, float] = {}
-        with _timed(seconds, "choosing"):
+        with _timed(seconds, "coding"):
             for task in self.tasks:
                 task.begin(context)
             images = self.source.images()
             skipped = list(self.source.ignored())
-            pictures = self._chosen(images, skipped)
-        with _timed(seconds, "coding"):
-            rows = self._coded(pictures, cache, skipped)
+            pictures, rows = self._coded(images, cache, skipped, seconds)
         if not rows:
             first = f"; first: {skipped[0]['image']}: {skipped[0]['reason']}" if skipped else "; there is no image"
             raise NothingToMeasureError(f"no image left to measure of {len(images)}{first}")
@@ -109,51 +108,56 @@ class Job:
         run = Run(directory, self._summary(pictures, rows, outcomes, skipped), tables)
         files = {name: content for found in outcomes.values() for name, content in found.files.items()}
         exports = {name: found_rows for found in outcomes.values() for name, found_rows in found.exports.items()}
-        write_run(run, {**files, "replicates": _replicates(outcomes.values()), "timings": seconds}, exports)
+        timings = {stage: round(elapsed, 3) for stage, elapsed in seconds.items()}
+        write_run(run, {**files, "replicates": _replicates(outcomes.values()), "timings": timings}, exports)
         return run
 
-    def _chosen(self, images: Sequence[SourceImage], skipped: list[dict[str, str]]) -> list[Picture]:
+    def _coded(
+        self, images: Sequence[SourceImage], cache: Cache, skipped: list[dict[str, str]], seconds: dict[str, float]
+    ) -> tuple[list[Picture], list[dict[str, Any]]]:
+        """Choose pictures and code them, both at the same time, and show what was coded to the tasks.
+
+        Returns:
+            The pictures that concern any task, and the rows of images.csv. Those without a row are in ``skipped``.
+        """
+        pictures, rows, failed = [], [], []
+        title = f"{self.codec.title} | {', '.join(task.name for task in self.tasks)}"
+        with tqdm(total=len(images), desc=title, unit="image", dynamic_ncols=True, mininterval=0.5) as bar:
+            chosen: Iterable[Picture] = _timed_each(self._chosen(images, skipped, bar), seconds, "choosing")
+            codec = self.codec
+            if isinstance(codec, DrawsOnPeople):
+                chosen = list(chosen)
+                codec = codec.among(_people(chosen))
+            coding = functools.partial(_code, codec=codec, cache=cache)
+            for picture, future in in_threads(coding, chosen, self.workers or codec.max_workers):
+                bar.update()
+                pictures.append(picture)
+                try:
+                    done = future.result()
+                except UserError as error:
+                    failed.append({"image": picture.source.name, "reason": printable(error)})
+                    continue
+                for task in picture.tasks:
+                    done.row.update(task.observe(picture.source, done.original, done.coded))
+                rows.append(done.row)
+        skipped += failed
+        return pictures, rows
+
+    def _chosen(self, images: Sequence[SourceImage], skipped: list[dict[str, str]], bar: tqdm) -> Iterator[Picture]:
         """The pictures that concern any task; the others are added to ``skipped`` with the reason."""
-        chosen = []
-        read = in_threads(_read, images, self.workers)
-        names = ", ".join(task.name for task in self.tasks)
-        for source, future in _progress(read, len(images), f"{self.codec.title} | {names}"):
+        for source, future in in_threads(_read, images, self.workers):
             try:
                 image, digest = future.result()
                 reasons = {task: task.concerns(source, image, digest) for task in self.tasks}
             except ImageError as error:
                 skipped.append({"image": source.name, "reason": printable(error)})
+                bar.update()
                 continue
             if wanted := tuple(task for task, reason in reasons.items() if not reason):
-                chosen.append(Picture(source, digest, wanted))
+                yield Picture(source, digest, wanted)
             else:
                 skipped.append({"image": source.name, "reason": "; ".join(reasons.values())})
-        return chosen
-
-    def _coded(self, pictures: Sequence[Picture], cache: Cache, skipped: list[dict[str, str]]) -> list[dict[str, Any]]:
-        """Code every picture and show it to its tasks; rows of images.csv. One that cannot be coded is skipped."""
-        codec = self.codec.among(_people(pictures)) if isinstance(self.codec, DrawsOnPeople) else self.codec
-
-        def work(picture: Picture) -> Coded:
-            original = picture.source.load()
-            boxes = [(box.x, box.y, box.width, box.height) for box in picture.faces()]
-            bitstream, coded = code(original, picture.digest, codec, cache, boxes)
-            row = {"image": picture.source.name, **rate(original, bitstream)}
-            row |= {measure.key: measure.compute(original, coded) for measure in of_task("coding")}
-            return Coded(picture, original, coded, row)
-
-        rows = []
-        finished = in_threads(work, pictures, self.workers or self.codec.max_workers)
-        for picture, future in _progress(finished, len(pictures), f"{self.codec.title} | coding"):
-            try:
-                done = future.result()
-            except UserError as error:
-                skipped.append({"image": picture.source.name, "reason": printable(error)})
-                continue
-            for task in picture.tasks:
-                done.row.update(task.observe(picture.source, done.original, done.coded))
-            rows.append(done.row)
-        return rows
+                bar.update()
 
     def _summary(
         self,
@@ -217,12 +221,32 @@ def _read(source: SourceImage) -> tuple[np.ndarray, str]:
     return image, image_hash(image)
 
 
+def _code(picture: Picture, codec: Codec, cache: Cache) -> Coded:
+    """Code a picture and measure what needs no task."""
+    original = picture.source.load()
+    boxes = [(box.x, box.y, box.width, box.height) for box in picture.faces()]
+    bitstream, coded = code(original, picture.digest, codec, cache, boxes)
+    row = {"image": picture.source.name, **rate(original, bitstream)}
+    row |= {measure.key: measure.compute(original, coded) for measure in of_task("coding")}
+    return Coded(picture, original, coded, row)
+
+
 @contextlib.contextmanager
 def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """Note how long a stage took, on the clock: pictures are worked on together, and what is cached takes no time."""
+    """Add up how long a stage takes, on the clock: pictures are worked on together, and what is cached takes none."""
     began = time.monotonic()
     yield
-    seconds[stage] = round(time.monotonic() - began, 3)
+    seconds[stage] = seconds.get(stage, 0) + time.monotonic() - began
+
+
+def _timed_each(pictures: Iterator[Picture], seconds: dict[str, float], stage: str) -> Iterator[Picture]:
+    """The same pictures; waiting for each counts."""
+    while True:
+        with _timed(seconds, stage):
+            picture = next(pictures, None)
+        if picture is None:
+            return
+        yield picture
 
 
 def _people(pictures: Iterable[Picture]) -> list[np.ndarray]:
@@ -260,7 +284,3 @@ def label_of(codec: Codec) -> str:
     return " ".join(
         filter(None, [codec.name, codec.variant, *(f"{name} {value}" for name, value in codec.point.items())])
     )
-
-
-def _progress(items: Any, total: int, description: str) -> Any:
-    return tqdm(items, total=total, desc=description, unit="image", dynamic_ncols=True, mininterval=0.5)
