@@ -1,11 +1,12 @@
 """What is known of a sweep before its first job: what its jobs lack, and what they will take."""
 
-import os
+import itertools
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from omegaconf import DictConfig
@@ -14,35 +15,38 @@ from icm.errors import UserError
 from icm.evaluation.cache import Cache, image_hash
 from icm.evaluation.configured import configured_job
 from icm.evaluation.job import Job
+from icm.evaluation.recognition import cut
 from icm.evaluation.task import Context
 from icm.faces.sources import SourceImage
 from icm.images import ImageError
+from icm.threads import cores
 
 _WARM_UP = 64  # pixels a side: loads a network, takes no time
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a job takes, from one picture.
+    """What a job takes, from a few pictures.
 
     Attributes:
         title: The codec at its point.
-        image: The name of the picture.
+        timed: The names of those pictures.
         images: Of the source.
-        coding, tasks: Seconds for the picture.
+        coding, tasks, recognisers: Seconds for each of them.
         workers: Pictures that are coded at once.
     """
 
     title: str
-    image: str
+    timed: tuple[str, ...]
     images: int
     coding: float
     tasks: float
+    recognisers: float
     workers: int
 
     @property
     def images_per_second(self) -> float:
-        return 1 / (self.coding / self.workers + self.tasks)
+        return 1 / (self.coding / self.workers + self.tasks + self.recognisers)
 
     @property
     def seconds(self) -> float:
@@ -75,13 +79,13 @@ def _lacking(cfg: DictConfig, checked: dict[str, list[str]]) -> list[str]:
 
 
 def cost(job: Job) -> Cost:
-    """Time a job on the first picture of its source that concerns all its tasks, with nothing cached.
+    """Time a job on a few pictures of its source that concern all its tasks, with nothing cached.
 
-    Coding is timed alone, on one core for codecs that code several pictures at once. Recognisers, which work when every
-    picture has been coded, are left out.
+    Coding is timed alone, on one core for codecs that code several pictures at once. Recognisers are timed on the faces
+    of those originals, once for each attack; what an attack itself takes is left out.
 
     Raises:
-        UserError: The picture cannot be coded, or there is none.
+        UserError: A picture cannot be coded, or there is none.
     """
     images = job.source.images()
     with tempfile.TemporaryDirectory() as folder:
@@ -91,25 +95,45 @@ def cost(job: Job) -> Cost:
         ]
         for task in job.tasks:
             task.begin(contexts[0])
-        source, image, digest = _first(job, images)
-        boxes = [(box.x, box.y, box.width, box.height) for task in job.tasks for box in task.faces(source)]
-        corner = np.ascontiguousarray(image[:_WARM_UP, :_WARM_UP])
+        pictures = _some(job, images)
+        corner = np.ascontiguousarray(pictures[0].image[:_WARM_UP, :_WARM_UP])
         job.codec.decode(job.codec.encode(corner, ()))
         start = time.perf_counter()
-        coded = job.codec.decode(job.codec.encode(image, boxes))
+        coded = [job.codec.decode(job.codec.encode(picture.image, picture.boxes)) for picture in pictures]
         coding = time.perf_counter() - start
         for context in contexts:
             start = time.perf_counter()
             for task in job.tasks:
                 task.begin(context)
-                task.concerns(source, image, digest)
-                task.observe(source, image, coded)
+                for picture, image in zip(pictures, coded, strict=True):
+                    task.concerns(picture.source, picture.image, picture.digest)
+                    task.observe(picture.source, picture.image, image)
         tasks = time.perf_counter() - start
-    workers = job.workers or job.codec.max_workers or os.cpu_count() or 1
-    return Cost(job.codec.title, source.name, len(images), coding, tasks, workers)
+    count = len(pictures)
+    recognisers = _recognising(job, pictures) / count
+    workers = job.workers or job.codec.max_workers or cores()
+    names = tuple(picture.source.name for picture in pictures)
+    return Cost(job.codec.title, names, len(images), coding / count, tasks / count, recognisers, workers)
 
 
-def _first(job: Job, images: Iterable[SourceImage]) -> tuple[SourceImage, np.ndarray, str]:
+class _Picture(NamedTuple):
+    source: SourceImage
+    image: np.ndarray
+    digest: str
+    boxes: list[tuple[int, int, int, int]]
+
+
+def _some(job: Job, images: Sequence[SourceImage]) -> list[_Picture]:
+    """The first, the middle and the last picture, so far as they concern all tasks; where none does, another one."""
+    spread = [images[round(share * (len(images) - 1))] for share in (0, 0.5, 1)] if images else []
+    if found := list(_concerning(job, dict.fromkeys(spread))):
+        return found
+    if found := list(itertools.islice(_concerning(job, images), 1)):
+        return found
+    raise UserError(f"cost=true: no image of {job.source.name} concerns every task, so none can be timed")
+
+
+def _concerning(job: Job, images: Iterable[SourceImage]) -> Iterator[_Picture]:
     for source in images:
         try:
             image = source.load()
@@ -117,8 +141,23 @@ def _first(job: Job, images: Iterable[SourceImage]) -> tuple[SourceImage, np.nda
             continue
         digest = image_hash(image)
         if not any(task.concerns(source, image, digest) for task in job.tasks):
-            return source, image, digest
-    raise UserError(f"cost=true: no image of {job.source.name} concerns every task, so none can be timed")
+            boxes = [(box.x, box.y, box.width, box.height) for task in job.tasks for box in task.faces(source)]
+            yield _Picture(source, image, digest, boxes)
+
+
+def _recognising(job: Job, pictures: Sequence[_Picture]) -> float:
+    """Seconds that recognisers take for the faces of some pictures, once loaded."""
+    total = 0.0
+    for task in job.tasks:
+        for embedder in getattr(task, "embedders", ()):
+            crops = [
+                cut(picture.image, box, embedder.align) for picture in pictures for box in task.faces(picture.source)
+            ]
+            embedder.embed(crops[:1])
+            start = time.perf_counter()
+            embedder.embed(crops)
+            total += (time.perf_counter() - start) * len(getattr(task, "attacks", ("none",)))
+    return total
 
 
 def cost_table(costs: Sequence[Cost]) -> str:
@@ -126,10 +165,10 @@ def cost_table(costs: Sequence[Cost]) -> str:
     rows = [(each.title, f"{each.images_per_second:.2f} images/s", f"{each.images} images", duration(each.seconds))
             for each in costs]  # fmt: skip
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    names = ", ".join(dict.fromkeys(each.image for each in costs))
+    names = ", ".join(dict.fromkeys(name for each in costs for name in each.timed))
     lines = [
-        f"what {len(costs)} jobs take, each timed on one picture ({names}) with nothing cached, on this machine as "
-        "busy as it is, without recognisers and reports:"
+        f"what {len(costs)} jobs take, each timed on a few pictures ({names}) with nothing cached, on this machine as "
+        "busy as it is, without attacks and reports:"
     ]
     for title, *numbers in rows:
         cells = [text.rjust(width) for text, width in zip(numbers, widths[1:], strict=True)]

@@ -1,6 +1,7 @@
 """What is known of a sweep before its first job."""
 
 import json
+import time
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -8,6 +9,8 @@ from hydra import compose, initialize_config_dir
 from icm.config import CONF, sweep_jobs
 from icm.evaluation.configured import configured_job
 from icm.evaluation.forecast import Cost, cost, cost_table, duration, missing
+from icm.evaluation.pictures import PictureTask
+from icm.faces.embedding import DeepFaceEmbedder
 from icm.report.before_sweep import foresee
 
 
@@ -82,19 +85,46 @@ def test_the_usual_table_has_six_rates_of_every_codec_and_asks_for_coco(jobs_of,
     assert job.tasks[0].annotations.is_file()
 
 
-def test_costs_are_measured_on_one_picture_and_leave_nothing_behind(jobs_of, tmp_path):
+def test_costs_are_measured_on_a_few_pictures_and_leave_nothing_behind(jobs_of, tmp_path):
     (cfg,) = jobs_of("codec=jpeg", "task=[edges,quality]")
     found = cost(configured_job(cfg))
     assert found.images == 16
+    assert len(set(found.timed)) == 3
     assert found.coding > 0
     assert found.tasks > 0
+    assert found.recognisers == 0
     assert not (tmp_path / "ICM_CACHE/bitstream").exists()
     assert "JPEG quality 50" in cost_table([found])
-    assert found.image in cost_table([found])
+    assert ", ".join(found.timed) in cost_table([found])
+
+
+def test_recognisers_count_once_for_each_attack(jobs_of, monkeypatch):
+    seen = []
+
+    def embed(self, crops):
+        seen.append(len(crops))
+        time.sleep(0.05)
+
+    monkeypatch.setattr(DeepFaceEmbedder, "embed", embed)
+    (cfg,) = jobs_of("codec=jpeg", "detector=labels", "attack=[none,wiener]")
+    found = cost(configured_job(cfg))
+    assert seen[0] == 1
+    assert seen[1] >= 3
+    assert found.recognisers >= 0.05 * 2 / 3
+
+
+def test_where_the_ends_of_a_source_concern_nobody_another_picture_is_timed(jobs_of, monkeypatch):
+    (cfg,) = jobs_of("codec=jpeg", "task=quality")
+    job = configured_job(cfg)
+    names = [image.name for image in job.source.images()]
+    monkeypatch.setattr(
+        PictureTask, "concerns", lambda self, source, image, digest: "" if source.name == names[4] else "x"
+    )
+    assert cost(job).timed == (names[4],)
 
 
 def test_costs_add_up():
-    one = Cost("VVC QP 37", "a.png", 5000, coding=4.0, tasks=1.0, workers=2)
+    one = Cost("VVC QP 37", ("a.png",), 5000, coding=4.0, tasks=0.75, recognisers=0.25, workers=2)
     assert one.images_per_second == pytest.approx(1 / 3)
     text = cost_table([one, one])
     assert "0.33 images/s" in text
