@@ -16,7 +16,7 @@ def write_random_weights(name: str):
     path = weights.path_of(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     if name == "sface":
-        path.write_bytes(tiny_sface())
+        path.write_bytes(random_sface())
         weights.record(path)  # says that these weights are meant, though they are not the published ones
     else:
         import torch
@@ -53,21 +53,42 @@ def random_state(name: str) -> dict:
     return state
 
 
-def tiny_sface() -> bytes:
-    """An ONNX graph with SFace's interface: "data" [1,3,112,112] -> averages of 16x16 -> linear -> "fc1" [1,128].
+# SFace is a MobileNet: channels and stride of its thirteen pairs of a depthwise and a pointwise convolution.
+_SFACE = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1)]
+
+
+def random_sface() -> bytes:
+    """An ONNX graph of SFace's interface, operators and size: "data" [1,3,112,112] -> MobileNet -> "fc1" [1,128].
 
     Written field by field, since the package onnx is no dependency (onnx/onnx.proto gives the numbers).
     """
-    weight = np.random.default_rng(1).normal(size=(147, 128)).astype("<f4")
-    sixteen = {"kernel_shape": [16, 16], "strides": [16, 16]}
-    matrix = _field(1, 147) + _field(1, 128) + _field(2, 1) + _field(8, b"weight") + _field(9, weight.tobytes())
+    rng = np.random.default_rng(1)
+    nodes: list[bytes] = []
+    tensors: list[bytes] = []
+    last = "data"
+
+    def convolution(inputs: int, outputs: int, side: int, stride: int, groups: int = 1) -> None:
+        nonlocal last
+        number, fan = len(nodes), inputs // groups * side**2
+        kernel = rng.normal(0, (2 / fan) ** 0.5, (outputs, inputs // groups, side, side))
+        parts = {"weight": kernel, "bias": rng.normal(0, 0.1, outputs), "slope": np.full((outputs, 1, 1), 0.25)}
+        tensors.extend(_tensor(f"{part}{number}", values) for part, values in parts.items())
+        shape = {"kernel_shape": [side] * 2, "strides": [stride] * 2, "pads": [side // 2] * 4, "group": groups}
+        nodes.append(_node("Conv", [last, f"weight{number}", f"bias{number}"], f"conv{number}", shape))
+        nodes.append(_node("PRelu", [f"conv{number}", f"slope{number}"], last := f"relu{number}", {}))
+
+    convolution(3, channels := 32, 3, 1)
+    for outputs, stride in _SFACE:
+        convolution(channels, channels, 3, stride, groups=channels)
+        convolution(channels, channels := outputs, 1, 1)
+    nodes.append(_node("Flatten", [last], "flat", {}))
+    nodes.append(_node("MatMul", ["flat", "fc"], "fc1", {}))
+    tensors.append(_tensor("fc", rng.normal(0, 0.01, (channels * 7 * 7, 128))))
     graph = b"".join(
         [
-            _field(1, _node("AveragePool", ["data"], "pooled", sixteen)),
-            _field(1, _node("Flatten", ["pooled"], "flat", {})),
-            _field(1, _node("MatMul", ["flat", "weight"], "fc1", {})),
-            _field(2, b"tiny"),
-            _field(5, matrix),
+            *(_field(1, node) for node in nodes),
+            _field(2, b"sface"),
+            *(_field(5, tensor) for tensor in tensors),
             _field(11, _value("data", [1, 3, 112, 112])),
             _field(12, _value("fc1", [1, 128])),
         ]
@@ -75,10 +96,17 @@ def tiny_sface() -> bytes:
     return _field(1, 6) + _field(7, graph) + _field(8, _field(1, b"") + _field(2, 11))
 
 
-def _node(kind: str, inputs: list[str], output: str, attributes: dict[str, list[int]]) -> bytes:
+def _tensor(name: str, values: np.ndarray) -> bytes:
+    sides = b"".join(_field(1, side) for side in values.shape)
+    return sides + _field(2, 1) + _field(8, name.encode()) + _field(9, values.astype("<f4").tobytes())
+
+
+def _node(kind: str, inputs: list[str], output: str, attributes: dict[str, int | list[int]]) -> bytes:
     fields = [_field(1, name.encode()) for name in inputs] + [_field(2, output.encode()), _field(4, kind.encode())]
-    for name, numbers in attributes.items():
-        fields.append(_field(5, _field(1, name.encode()) + b"".join(_field(8, n) for n in numbers) + _field(20, 7)))
+    for name, value in attributes.items():
+        whole = isinstance(value, int)
+        numbers = _field(3, value) + _field(20, 2) if whole else b"".join(_field(8, n) for n in value) + _field(20, 7)
+        fields.append(_field(5, _field(1, name.encode()) + numbers))
     return b"".join(fields)
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ def cores() -> int:
 
 def in_threads(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
-) -> Iterator[tuple[Item, "Future[Result]"]]:
+) -> Generator[tuple[Item, "Future[Result]"], None, None]:
     """Call ``function`` on every item, ``workers`` at once (None: as many as cores).
 
     ``function`` must change nothing that belongs to the whole process (environment, warning filters, working folder,

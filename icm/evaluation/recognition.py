@@ -18,7 +18,7 @@ from icm.metrics.identification import cmc
 from icm.metrics.verification import Statistic, estimates, roc
 from icm.parts import identity
 
-_BATCH = 32
+_BATCH = 128  # faces between two looks at the bar and the cache; Dlib starts processes anew for each
 _DET_POINTS = 100
 _BINS = 40
 _CMC_RANKS = 20

@@ -8,8 +8,9 @@ from typing import Protocol
 import numpy as np
 
 from icm.errors import UserError
-from icm.faces import weights
+from icm.faces import dlib_processes, weights
 from icm.faces.deepface_setup import import_deepface, versions
+from icm.malloc import keep_large_blocks
 from icm.parts import Part
 from icm.preflight import Problem
 
@@ -81,9 +82,9 @@ class DeepFaceEmbedder:
         model: DeepFace's name of it, a key of ``MODELS``.
         normalization: DeepFace's name of the pixel scaling the network was trained with (see conf/embedder/*.yaml).
         batch_size: Faces per forward pass. Dlib, SFace and Buffalo_L run face by face whatever it is, so a face's
-            embedding is the same bytes in any company. PyTorch picks its kernels by batch shape: there the company
-            of a face moves its embedding by about 1e-6 of its length. ``batch_size: 1`` ends that, at up to four
-            times the seconds (VGG-Face).
+            embedding is the same bytes in any company (Dlib's faces in a process for each core). PyTorch picks its
+            kernels by batch shape: there the company of a face moves its embedding by about 1e-6 of its length.
+            ``batch_size: 1`` ends that, at up to four times the seconds (VGG-Face).
         align: Whether faces are turned until their eyes are level before they are cropped, as recognisers are trained
             and verification is done.
     """
@@ -143,27 +144,33 @@ class DeepFaceEmbedder:
         problems = self.preflight()
         if problems:
             raise EmbeddingError(f"{problems[0].what}. {problems[0].remedy}")
-        deepface = import_deepface()
+        import_deepface()
         from deepface.modules.modeling import build_model
 
-        weight = MODELS[self.model].weights
-        weights.install(weight)
-        with weights.loading(weight):
+        model = MODELS[self.model]
+        path = weights.install(model.weights)
+        if model.module == "torch":
+            keep_large_blocks()
+        with weights.loading(model.weights):
             network = build_model(task="facial_recognition", model_name=self.model)
-        rows = []
-        for start in range(0, len(crops), self.batch_size):
-            batch = [np.ascontiguousarray(face[:, :, ::-1]) for face in crops[start : start + self.batch_size]]
-            faces = deepface.represent(
-                batch,
-                model_name=self.model,
-                detector_backend="skip",
-                enforce_detection=False,
-                align=False,
-                normalization=self.normalization,
-            )
-            # DeepFace unwraps a list of one: [{...}] instead of [[{...}]].
-            rows += [face["embedding"] for face in (faces if len(batch) == 1 else [found[0] for found in faces])]
+        if self.model == "Dlib":
+            faces = (self._input(network, [crop]) for crop in crops)
+            rows = dlib_processes.forward(network, path, faces, len(crops))
+        else:
+            rows = []
+            for start in range(0, len(crops), self.batch_size):
+                batch = crops[start : start + self.batch_size]
+                found = network.forward(self._input(network, batch))
+                rows += [found] if len(batch) == 1 else found  # DeepFace unwraps a batch of one
         return np.asarray(rows, dtype=np.float32).reshape(len(crops), network.output_shape)
+
+    def _input(self, network, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """What ``DeepFace.represent`` makes of faces that need no detecting: (n, height, width, 3), float32, BGR."""
+        from deepface.modules.preprocessing import normalize_input, resize_image
+
+        height, width = network.input_shape[1], network.input_shape[0]  # as there: DeepID's is width first
+        faces = [resize_image(np.ascontiguousarray(crop[..., ::-1]), (height, width)) for crop in crops]
+        return np.concatenate([normalize_input(face, self.normalization) for face in faces])
 
 
 def chosen(align: bool = False, **embedders: Embedder) -> dict[str, Embedder]:
