@@ -70,10 +70,10 @@ def random_sface() -> bytes:
     def convolution(inputs: int, outputs: int, side: int, stride: int, groups: int = 1) -> None:
         nonlocal last
         number, fan = len(nodes), inputs // groups * side**2
-        kernel = rng.normal(0, (2 / fan) ** 0.5, (outputs, inputs // groups, side, side))
+        kernel = rng.standard_normal((outputs, inputs // groups, side, side), "f4") * (2 / fan) ** 0.5
         parts = {"weight": kernel, "bias": rng.normal(0, 0.1, outputs), "slope": np.full((outputs, 1, 1), 0.25)}
         tensors.extend(_tensor(f"{part}{number}", values) for part, values in parts.items())
-        shape = {"kernel_shape": [side] * 2, "strides": [stride] * 2, "pads": [side // 2] * 4, "group": groups}
+        shape = {"kernel_shape": [side] * 2, "strides": [stride] * 2, "pads": [side // 2] * 4, "group": [groups]}
         nodes.append(_node("Conv", [last, f"weight{number}", f"bias{number}"], f"conv{number}", shape))
         nodes.append(_node("PRelu", [f"conv{number}", f"slope{number}"], last := f"relu{number}", {}))
 
@@ -83,7 +83,7 @@ def random_sface() -> bytes:
         convolution(channels, channels := outputs, 1, 1)
     nodes.append(_node("Flatten", [last], "flat", {}))
     nodes.append(_node("MatMul", ["flat", "fc"], "fc1", {}))
-    tensors.append(_tensor("fc", rng.normal(0, 0.01, (channels * 7 * 7, 128))))
+    tensors.append(_tensor("fc", rng.standard_normal((channels * 7 * 7, 128), "f4") / 100))
     graph = b"".join(
         [
             *(_field(1, node) for node in nodes),
@@ -101,12 +101,14 @@ def _tensor(name: str, values: np.ndarray) -> bytes:
     return sides + _field(2, 1) + _field(8, name.encode()) + _field(9, values.astype("<f4").tobytes())
 
 
-def _node(kind: str, inputs: list[str], output: str, attributes: dict[str, int | list[int]]) -> bytes:
+def _node(kind: str, inputs: list[str], output: str, attributes: dict[str, list[int]]) -> bytes:
     fields = [_field(1, name.encode()) for name in inputs] + [_field(2, output.encode()), _field(4, kind.encode())]
-    for name, value in attributes.items():
-        whole = isinstance(value, int)
-        numbers = _field(3, value) + _field(20, 2) if whole else b"".join(_field(8, n) for n in value) + _field(20, 7)
-        fields.append(_field(5, _field(1, name.encode()) + numbers))
+    for name, numbers in attributes.items():
+        if name == "group":
+            value = _field(3, numbers[0]) + _field(20, 2)
+        else:
+            value = b"".join(_field(8, number) for number in numbers) + _field(20, 7)
+        fields.append(_field(5, _field(1, name.encode()) + value))
     return b"".join(fields)
 
 

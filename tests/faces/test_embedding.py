@@ -27,6 +27,18 @@ TITLES = {
 }  # fmt: skip
 
 
+def represented(embedder: DeepFaceEmbedder, faces: list[np.ndarray]) -> np.ndarray:
+    """What DeepFace's own function makes of a batch of faces."""
+    found = import_deepface().represent(
+        [np.ascontiguousarray(face[..., ::-1]) for face in faces],
+        model_name=embedder.model,
+        detector_backend="skip",
+        align=False,
+        normalization=embedder.normalization,
+    )
+    return np.array([(face if len(faces) == 1 else face[0])["embedding"] for face in found], np.float32)
+
+
 def configured(*names: str) -> dict[str, DeepFaceEmbedder]:
     """Embedders as conf/embedder describes them."""
     with initialize_config_dir(str(CONF / "embedder"), version_base=None):
@@ -101,6 +113,7 @@ def test_dlib_gives_a_face_the_same_bytes_in_any_company(dlib_rows, portraits):
     together = embedder.embed(portraits[0][:4])
     alone = [embedder.embed([face])[0] for face in reversed(portraits[0][:4])]
     assert np.array_equal(together[::-1], alone)
+    assert np.array_equal(together[:1], represented(embedder, portraits[0][:1]))
 
 
 def test_dlib_sees_colours_in_the_right_order(portraits):
@@ -131,6 +144,7 @@ def test_paper_embedder_loads_from_deepfaces_own_format_and_notices_wrong_inputs
     assert rows.shape == (3, DIMENSIONS[name])
     assert rows.dtype == np.float32
     assert np.isfinite(rows).all()
+    assert np.array_equal(rows, represented(embedder, faces))
     assert np.abs(rows[0] - rows[1]).max() > 1e-6, "different faces must not embed alike"
     alone = embedder.embed(faces[:1])[0]
     # Random weights are ill-conditioned: float noise of another batch shape reaches 6e-4 (seen with GhostFaceNet).
