@@ -1,14 +1,15 @@
 """Recognisers on many faces against face by face. Where weights come with no package, random ones take as long."""
 
-import functools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.case import Case, Options, lazily
+from benchmarks.case import Case, Options
 from benchmarks.deepface_alone import install_random
+from benchmarks.worker import Tasks, Worker
 from icm.config import compose_job
 from icm.faces.deepface_setup import import_deepface
 from icm.faces.embedding import DeepFaceEmbedder
@@ -24,24 +25,36 @@ def cases(options: Options) -> Iterator[Case]:
     with tempfile.TemporaryDirectory() as folder:
         for name in ("dlib", *PAPER):
             count = _DLIB_CROPS if name == "dlib" else _CROPS
+            # What ours does to its process' memory is no gain of the peer's.
+            ours, peer = (
+                Worker(tasks, Path(folder, "home"), name, count, threads=None) for tasks in (ours_tasks, peer_tasks)
+            )
             yield Case(
                 f"{name}, {count} faces",
                 "`DeepFace.represent` face by face",
-                *lazily(_embedding, Path(folder, "home"), name, count),
+                partial(ours, "embed"),
+                partial(peer, "embed"),
                 goal=1.8,
                 note="" if name == "dlib" else "random weights",
             )
+            ours.end()
+            peer.end()
 
 
-def _embedding(home: Path, name: str, count: int) -> tuple[Callable, Callable]:
-    install_random(home, name)
-    deepface = import_deepface()
-    embedder, crops = _embedder(name), _faces(count)
+def ours_tasks(home: Path, name: str, count: int) -> Tasks:
+    embedder, crops = _embedder(home, name), _faces(count)
 
-    def ours() -> None:
+    def embed() -> None:
         embedder.embed(crops)
 
-    def peer() -> None:
+    return {"embed": embed}
+
+
+def peer_tasks(home: Path, name: str, count: int) -> Tasks:
+    embedder, crops = _embedder(home, name), _faces(count)
+    deepface = import_deepface()
+
+    def embed() -> None:
         for crop in crops:
             deepface.represent(
                 crop[..., ::-1],
@@ -51,11 +64,11 @@ def _embedding(home: Path, name: str, count: int) -> tuple[Callable, Callable]:
                 normalization=embedder.normalization,
             )
 
-    return ours, peer
+    return {"embed": embed}
 
 
-@functools.cache
-def _embedder(name: str) -> DeepFaceEmbedder:
+def _embedder(home: Path, name: str) -> DeepFaceEmbedder:
+    install_random(home, name)
     (task,) = compose_job(embedder=name)
     return task.embedders[0]
 

@@ -1,4 +1,4 @@
-"""One side of a case in a process of its own, on one thread.
+"""One side of a case in a process of its own, on one thread unless told otherwise.
 
 What one side sets for its whole process (allocator, threads) is then not set for the other; and the processor time of
 one thread is what a quiet machine's clock would show, whatever else runs.
@@ -21,10 +21,11 @@ class Worker:
     Args:
         make: A function of a module, so that the process can import it.
         arguments: Plain data.
+        threads: PyTorch's, of the process; None: as many as it takes by itself.
     """
 
-    def __init__(self, make: Callable[..., Tasks], *arguments: Any):
-        self._make, self._arguments = make, arguments
+    def __init__(self, make: Callable[..., Tasks], *arguments: Any, threads: int | None = 1):
+        self._make, self._arguments, self._threads = make, arguments, threads
         self._connection: Connection | None = None
 
     def __call__(self, task: str) -> Any:
@@ -45,7 +46,8 @@ class Worker:
         if self._connection is None:
             context = multiprocessing.get_context("spawn")
             self._connection, theirs = context.Pipe()
-            context.Process(target=_serve, args=(theirs, self._make, self._arguments), daemon=True).start()
+            arguments = (theirs, self._threads, self._make, self._arguments)
+            context.Process(target=_serve, args=arguments, daemon=True).start()
             theirs.close()
         self._connection.send(task)
         return self._connection.recv()
@@ -61,10 +63,11 @@ def added_megabytes(make: Callable[..., Tasks], *arguments: Any) -> float:
     return added
 
 
-def _serve(connection: Connection, make: Callable[..., Tasks], arguments: tuple) -> None:
-    import torch
+def _serve(connection: Connection, threads: int | None, make: Callable[..., Tasks], arguments: tuple) -> None:
+    if threads:
+        import torch
 
-    torch.set_num_threads(1)
+        torch.set_num_threads(threads)
     tasks = {"resident": partial(_megabytes, "VmRSS"), "peak": partial(_megabytes, "VmHWM")} | make(*arguments)
     while True:
         try:
