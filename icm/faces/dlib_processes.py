@@ -24,7 +24,7 @@ from icm.threads import cores, in_threads
 
 log = logging.getLogger(__name__)
 
-# A process takes as long to start as three faces do (`python -m benchmarks embedders`).
+# A process takes as long to start as three faces do (docs/performance.md).
 _FACES_EACH = 8
 _SIDE = 150
 _ROW = 128 * 8  # bytes: 128 numbers, float64
