@@ -22,6 +22,7 @@ STREAMS = {
     "sa_icm_portable_two_strings": {"name": "sa_icm", "portable": True, "tight": False},
     "sa_icm_tiles": {"name": "sa_icm", "tile": 128, "portable": True},
     "sa_icm_faceless": {"name": "sa_icm", "variant": "faceless", "portable": True},
+    "sa_icm_faceless_20_squares": {"name": "sa_icm", "variant": "faceless", "portable": True},
     "sa_icm_control": {"name": "sa_icm", "variant": "control", "portable": True},
 }
 
