@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from icm.errors import UserError
 from icm.evaluation.cache import Cache, image_hash
 from icm.evaluation.configured import configured_job
+from icm.evaluation.faces import FacesTask
 from icm.evaluation.job import Job
 from icm.evaluation.recognition import cut
 from icm.evaluation.task import Context
@@ -148,15 +149,13 @@ def _concerning(job: Job, images: Iterable[SourceImage]) -> Iterator[_Picture]:
 def _recognising(job: Job, pictures: Sequence[_Picture]) -> float:
     """Seconds that recognisers take for the faces of some pictures, once loaded."""
     total = 0.0
-    for task in job.tasks:
-        for embedder in getattr(task, "embedders", ()):
-            crops = [
-                cut(picture.image, box, embedder.align) for picture in pictures for box in task.faces(picture.source)
-            ]
+    for task in (task for task in job.tasks if isinstance(task, FacesTask)):
+        for embedder in task.embedders:
+            crops = [cut(seen.image, box, embedder.align) for seen in pictures for box in task.faces(seen.source)]
             embedder.embed(crops[:1])
             start = time.perf_counter()
             embedder.embed(crops)
-            total += (time.perf_counter() - start) * len(getattr(task, "attacks", ("none",)))
+            total += (time.perf_counter() - start) * len(task.attacks)
     return total
 
 

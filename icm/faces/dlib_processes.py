@@ -62,19 +62,21 @@ class _Network:
 
     def __init__(self, network: Any, processes: list[Any]):
         self._network = network
-        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()  # None in place of one that was lost
         for process in processes:
             self._idle.put(process)
 
     def compute_face_descriptor(self, faces: np.ndarray) -> list[np.ndarray]:
         process = self._idle.get()
         try:
-            return [_described(process, face) for face in faces]
+            if process is not None:
+                return [_described(process, face) for face in faces]
         except BrokenPipeError:
             log.warning("dlib: a process ended with status %s; its faces are embedded without it", process.wait())
-            return self._network.compute_face_descriptor(faces)
+            process = None
         finally:
             self._idle.put(process)
+        return self._network.compute_face_descriptor(faces)
 
 
 @contextlib.contextmanager
